@@ -19,7 +19,8 @@ from breedclf.cli.flags import training_config
 from breedclf.config import TrainingConfig
 from breedclf.jobs import JobDescription, JobSpec, JobStatus, MetricRecord, SecondaryStatus
 from breedclf.overview.job_metrics import metrics_of, progress_of
-from breedclf.overview.jobs import Choice, JobView, choose
+from breedclf.overview.jobs import JobView, choose
+from breedclf.overview.lists import Choice
 from breedclf.overview.logs import END_BYTES, PART_BYTES, log_end, log_part
 from breedclf.overview.repeating import changed_settings, repeating, training_config_of
 from tests.console.running import add_job, overview_in
@@ -52,13 +53,13 @@ JOBS = (
     ],
 )
 def test_jobs_are_found_by_name_search_and_hyperparameters(words: str, names: list[str]) -> None:
-    assert [each.name for each in choose(JOBS, Choice(words)).jobs] == names
+    assert [each.name for each in choose(JOBS, Choice(words)).shown] == names
 
 
 def test_pages_hold_the_newest_first_and_wrong_numbers_are_the_nearest_page() -> None:
     jobs = [job(f"job-{number}") for number in range(7)]
     page = choose(jobs, Choice(page=2, size=3))
-    assert ([each.name for each in page.jobs], page.pages, page.count) == (["job-3", "job-2", "job-1"], 3, 7)
+    assert ([each.name for each in page.shown], page.pages, page.count) == (["job-3", "job-2", "job-1"], 3, 7)
     assert choose(jobs, Choice(page=99, size=3)).page == 3
     assert choose(jobs, Choice(page=-1, size=3)).page == 1
 

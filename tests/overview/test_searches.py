@@ -13,7 +13,7 @@ from breedclf.cli import main
 from breedclf.console.content import ServerLinks
 from breedclf.console.pages.search import SearchPage
 from breedclf.errors import BreedclfError, ConfigError
-from breedclf.overview.jobs import Choice
+from breedclf.overview.lists import Choice
 from breedclf.overview.overview import Overview, places_of
 from breedclf.overview.search_commands import resume_command, stop_command, stop_search, train_command
 from breedclf.overview.searches import SearchView, choose_searches
@@ -166,7 +166,7 @@ def test_a_file_that_cant_be_read_says_so(tmp_path: Path) -> None:
 def test_pages_of_a_list() -> None:
     found = [SearchView(f"dogs-{number}", None, None, "damaged") for number in range(5)]
     chosen = choose_searches(found, Choice(words="dogs", page=9, size=2))
-    assert ([view.name for view in chosen.searches], chosen.page, chosen.pages) == (["dogs-0"], 3, 3)
+    assert ([view.name for view in chosen.shown], chosen.page, chosen.pages) == (["dogs-0"], 3, 3)
     assert chosen.statuses == {"Damaged": 5}
     assert choose_searches(found, Choice(status="Completed")).count == 0
     assert choose_searches(found, Choice(words="4")).count == 1

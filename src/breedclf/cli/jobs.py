@@ -13,7 +13,8 @@ from breedclf.cli.terminal import Terminal
 from breedclf.errors import ConfigError
 from breedclf.jobs import Backend, JobDescription
 from breedclf.jobs.handle import Job
-from breedclf.overview.jobs import Choice, choose, job_view, job_views, rows
+from breedclf.overview.jobs import choose, job_view, job_views, rows
+from breedclf.overview.lists import Choice
 
 _DAY_SECONDS = 86_400
 
@@ -69,7 +70,7 @@ def _list(backend: Backend, arguments: argparse.Namespace, terminal: Terminal) -
         raise ConfigError(f"--newest {arguments.newest}: list at least one job")
     everything = job_views(backend)
     size = arguments.newest or max(1, len(everything))
-    jobs = choose(everything, Choice(" ".join(arguments.words), arguments.status, size=size)).jobs[::-1]
+    jobs = choose(everything, Choice(" ".join(arguments.words), arguments.status, size=size)).shown[::-1]
     heads = ("NAME", "STATUS", "NOW", "CREATED (UTC)", "SECONDS")
     none = "no jobs; `breedclf train DIR --backend local` starts one"
     if everything:

@@ -66,7 +66,7 @@ class Console:
     live: LivePages = field(init=False)
 
     def __post_init__(self) -> None:
-        self.live = LivePages(lambda target: self.content(target)[0], problem_content, lambda target: self.lane(target))
+        self.live = LivePages(self.content, problem_content, self.lane)
 
     def overview(self, backend: str) -> Overview:
         """The overview of a backend; that of the first if the name is empty.
@@ -84,7 +84,7 @@ class Console:
         first = next(iter(self.overviews))
         return ServerLinks("" if backend in ("", first) else backend, self.read_only)
 
-    def content(self, target: str) -> tuple[Content, Page]:
+    def content(self, target: str) -> Content:
         """The page of an address (its path and query).
 
         Raises:
@@ -93,7 +93,7 @@ class Console:
         path, query = split_target(target)
         page, parameters = page_at(path)
         backend = query.get("backend", "")
-        return page.content(self.overview(backend), {**query, **parameters}, self.links(backend)), page
+        return page.content(self.overview(backend), {**query, **parameters}, self.links(backend))
 
     def lane(self, target: str) -> str:
         """The backend that the page of an address shows."""
@@ -143,6 +143,9 @@ def page_at(path: str) -> tuple[Page, dict[str, str]]:
 def create_app(console: Console) -> Starlette:
     """The application of a console."""
 
+    def overview_of(request: Request) -> Overview:
+        return console.overview(request.query_params.get("backend", ""))
+
     async def first(request: Request) -> Response:
         del request
         return RedirectResponse(PAGES[0].path, 303)
@@ -161,7 +164,7 @@ def create_app(console: Console) -> Starlette:
         name = request.path_params["name"]
         if name not in LISTS:
             raise HTTPException(404, f"no list {name}; there are {', '.join(LISTS)}")
-        overview = console.overview(request.query_params.get("backend", ""))
+        overview = overview_of(request)
         documents = await in_thread(LISTS[name], overview)
         return StreamingResponse(plain_json_parts(documents), media_type="application/json")
 
@@ -174,7 +177,7 @@ def create_app(console: Console) -> Starlette:
         return JSONResponse({"done": done.text, "next": done.next and console.links(backend).to(done.next)})
 
     def job_log(request: Request) -> Response:
-        overview = console.overview(request.query_params.get("backend", ""))
+        overview = overview_of(request)
         name = check_name(request.path_params["name"])
         overview.backend.describe(name)
         headers = {"content-disposition": f'attachment; filename="{name}.log.txt"'}
@@ -183,11 +186,11 @@ def create_app(console: Console) -> Starlette:
     async def invocations(request: Request) -> Response:
         if console.read_only:
             raise HTTPException(403, "this console was started with --read-only")
-        overview = console.overview(request.query_params.get("backend", ""))
+        overview = overview_of(request)
         return await predicted(overview, request.path_params["name"], request)
 
     async def about_endpoint(request: Request) -> Response:
-        overview = console.overview(request.query_params.get("backend", ""))
+        overview = overview_of(request)
         return await about(overview, request.path_params["name"])
 
     async def asset(request: Request) -> Response:

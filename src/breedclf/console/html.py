@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -10,7 +10,8 @@ from typing import Any
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from breedclf.console.content import Action, Links
+from breedclf.console.content import Action, Links, Parameters
+from breedclf.overview.lists import Paged
 from breedclf.overview.looks import Look
 from breedclf.reporting.blocks import callout
 from breedclf.reporting.formats import seconds as as_duration
@@ -73,19 +74,20 @@ def running(started: float | None, ended: float | None) -> Markup:
     if started is None:
         return Markup("–")
     if ended is None:
-        at = _at(started)
-        text = at.strftime("since %Y-%m-%d %H:%M UTC")
-        return Markup('<time class="since" datetime="{}">{}</time>').format(at.isoformat(timespec="milliseconds"), text)
+        return _counting("since", started)
     return Markup("{}").format(as_duration(max(0.0, ended - started)))
 
 
 def left(until: float | None) -> Markup:
     """The time that is left, which counts down in the browser."""
-    if until is None:
-        return Markup("–")
-    at = datetime.fromtimestamp(until, UTC)
-    text = at.strftime("until %Y-%m-%d %H:%M UTC")
-    return Markup('<time class="until" datetime="{}">{}</time>').format(at.isoformat(timespec="milliseconds"), text)
+    return Markup("–") if until is None else _counting("until", until)
+
+
+def _counting(word: str, seconds: float) -> Markup:
+    at = _at(seconds)
+    return Markup('<time class="{}" datetime="{}">{} {}</time>').format(
+        word, at.isoformat(timespec="milliseconds"), word, at.strftime("%Y-%m-%d %H:%M UTC")
+    )
 
 
 def link(address: str, text: object) -> Markup:
@@ -113,6 +115,24 @@ def section(content: Section) -> Markup:
 def field_action(action: Action, links: Links, *, field: str, label: str, most: int) -> Markup:
     """A button with an input of at most `most` characters, which becomes the action's field of this name."""
     return render("field_action.html.j2", action=action, may_act=links.may_act, field=field, label=label, most=most)
+
+
+def page_number(parameters: Parameters) -> int:
+    """The page of a list that an address names; the first if it names none."""
+    text = parameters.get("page", "")
+    return int(text) if text.isdecimal() and len(text) < 9 else 1
+
+
+def paging(found: Paged[Any], what: str, address: Callable[[int], str]) -> Markup:
+    """Links to the pages beside one, by the address of each; nothing for a list of one page."""
+    if found.pages == 1:
+        return Markup("")
+    parts = [Markup("<span>Page {} of {}</span>").format(found.page, found.pages)]
+    if found.page > 1:
+        parts.insert(0, link(address(found.page - 1), "Newer"))
+    if found.page < found.pages:
+        parts.append(link(address(found.page + 1), "Older"))
+    return Markup('<nav class="pages" aria-label="Pages of {}">{}</nav>').format(what, Markup(" ").join(parts))
 
 
 def problem(look: Look[Any]) -> Markup:

@@ -18,9 +18,7 @@ T = TypeVar("T", bound=Iterable[_Listed])
 
 
 def _documents(look: Look[T]) -> Iterable[dict[str, Any]]:
-    if look.value is None:
-        raise JobError(look.problem)
-    return (each.to_dict() for each in look.value)
+    return (each.to_dict() for each in look.found(JobError))
 
 
 LISTS: dict[str, Callable[[Overview], Iterable[dict[str, Any]]]] = {

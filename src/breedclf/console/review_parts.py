@@ -18,6 +18,7 @@ from breedclf.overview.datasets import DatasetView
 from breedclf.overview.overview import Overview
 from breedclf.reporting.blocks import bullets, callout, details, facts, table
 from breedclf.reporting.formats import percent, plain, whole
+from breedclf.text.counts import counted
 
 PER_PAGE = 12
 _GROUPS, _GROUP_IMAGES, _OUTLIERS, _MOVES, _SKIPPED = 12, 6, 12, 200, 50
@@ -41,7 +42,7 @@ def _summary(review: ReviewFindings) -> Markup:
         ("reviewed", html.moment(review.time)),
         ("images", whole(review.images)),
         ("suspects", whole(len(review.suspects))),
-        ("near duplicates", _counted(len(review.near_duplicates), "group")),
+        ("near duplicates", counted(len(review.near_duplicates), "group")),
         ("outliers", whole(len(review.outliers))),
     ]
     if review.expected_precision is not None:
@@ -168,8 +169,4 @@ def _moves_table(review: ReviewFindings) -> Markup:
 
 
 def _some(shown: int, count: int, what: str, which: str) -> str:
-    return f"{_counted(count, what)} {which}" + (f"; {whole(shown)} are shown." if shown < count else ".")
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{whole(count)} {what}" + ("" if count == 1 else "s")
+    return f"{counted(count, what)} {which}" + (f"; {whole(shown)} are shown." if shown < count else ".")

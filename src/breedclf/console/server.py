@@ -54,7 +54,7 @@ def look_ahead(console: Console) -> None:
     """Make the page that opens first, so that it is there when a browser asks: a long list of jobs is read slowly."""
     target = PAGES[0].path
     with contextlib.suppress(Exception):  # the page says what is wrong
-        whole_page(console, target, console.content(target)[0], "")
+        whole_page(console, target, console.content(target), "")
 
 
 class ConsoleProtocol(PatientProtocol):

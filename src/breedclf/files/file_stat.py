@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import NamedTuple, Self
 
+from breedclf.files.paths import StrPath
+
 
 class FileStat(NamedTuple):
     """A file's size, times and inode; ctime reveals a change even if mtime was set back."""
@@ -18,3 +20,11 @@ class FileStat(NamedTuple):
     def of(cls, status: os.stat_result) -> Self:
         """The values of an `os.stat` result."""
         return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+
+    @classmethod
+    def at(cls, path: StrPath) -> Self | None:
+        """The values of the file at a path now; None if there is none."""
+        try:
+            return cls.of(os.stat(path))  # noqa: PTH116 - a Path for each of 10,000 files takes as long as the call
+        except OSError:
+            return None

@@ -21,7 +21,7 @@ from breedclf.jobs.endpoints import (
     terms_of,
 )
 from breedclf.model_store.store import ModelStore
-from breedclf.overview.described import Described
+from breedclf.overview.lists import Described
 
 _HERE = re.compile(r"http://127\.0\.0\.1:\d{1,5}")
 _ABOUT_SECONDS, _MAX_ABOUT_BYTES = 2.0, 64 << 10

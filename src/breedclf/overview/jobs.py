@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from breedclf.jobs import Backend, JobDescription
-from breedclf.overview.described import Described
+from breedclf.overview.lists import Choice, Chosen, Described, chosen
 
 TUNING_TAG = "breedclf-tuning"
 
@@ -33,31 +33,6 @@ class JobView(Described[JobDescription]):
         return {**self.description.to_dict(), "seconds": self.description.seconds, "search": self.search or None}
 
 
-@dataclass(frozen=True)
-class Choice:
-    """Which jobs of a list are wanted: words, a status, and a page of `size`, from 1.
-
-    Each word is part of a job's name, of its search or of a hyperparameter's value, or it is NAME=VALUE: a
-    hyperparameter and the whole of its value.
-    """
-
-    words: str = ""
-    status: str = ""
-    page: int = 1
-    size: int = 50
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """A page of a list: its jobs, how many match in all, and how many jobs have each status."""
-
-    jobs: tuple[JobView, ...]
-    count: int
-    page: int
-    pages: int
-    statuses: dict[str, int]
-
-
 def job_views(backend: Backend) -> tuple[JobView, ...]:
     """All jobs of a backend, oldest first.
 
@@ -72,22 +47,14 @@ def job_view(description: JobDescription) -> JobView:
     return JobView(description, str(description.tags.get(TUNING_TAG, "")))
 
 
-def choose(jobs: Sequence[JobView], choice: Choice) -> Chosen:
+def choose(jobs: Sequence[JobView], choice: Choice) -> Chosen[JobView]:
     """The page of the jobs that match, newest first.
 
     Example:
         >>> choose([], Choice(words="beagle")).pages
         1
     """
-    words = choice.words.casefold().split()
-    matching = [job for job in reversed(jobs) if all(_has(job, word) for word in words)]
-    statuses: dict[str, int] = {}
-    for job in matching:
-        statuses[job.status] = statuses.get(job.status, 0) + 1
-    found = [job for job in matching if choice.status.casefold() in ("", job.status.casefold())]
-    pages = max(1, -(-len(found) // choice.size))
-    page = min(max(1, choice.page), pages)
-    return Chosen(tuple(found[(page - 1) * choice.size : page * choice.size]), len(found), page, pages, statuses)
+    return chosen(jobs, choice, _has)
 
 
 def rows(jobs: Iterable[JobView], moment: Any) -> list[tuple[str, ...]]:

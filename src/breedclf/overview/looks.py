@@ -70,6 +70,16 @@ class Look(Generic[T]):
     is_waiting: bool = False
     due: float | None = None
 
+    def found(self, error: type[BreedclfError]) -> T:
+        """The value.
+
+        Raises:
+            BreedclfError: there is none; `error` with the problem.
+        """
+        if self.value is None:
+            raise error(self.problem)
+        return self.value
+
 
 @dataclass
 class _Entry:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from breedclf.files.file_stat import FileStat
+
 T = TypeVar("T")
 MAX_BYTES = 64 << 20
 
@@ -19,7 +21,7 @@ class ParsedFiles(Generic[T]):
 
     parse: Callable[[Path, dict[str, Any]], T | None]
     most: int = 200
-    _known: dict[Path, tuple[tuple[int, int, int], T | None]] = field(default_factory=dict)
+    _known: dict[Path, tuple[FileStat, T | None]] = field(default_factory=dict)
 
     def of(self, file: Path) -> T | None:
         """What is in the file now."""
@@ -28,7 +30,7 @@ class ParsedFiles(Generic[T]):
         except OSError:
             self._known.pop(file, None)
             return None
-        state = (status.st_mtime_ns, status.st_size, status.st_ino)
+        state = FileStat.of(status)
         known = self._known.get(file)
         if known is None or known[0] != state:
             while len(self._known) >= self.most:

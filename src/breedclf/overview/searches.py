@@ -10,7 +10,7 @@ from typing import Any
 from breedclf.backends.common.locks import is_locked
 from breedclf.errors import BreedclfError, ConfigError
 from breedclf.jobs import Backend
-from breedclf.overview.jobs import Choice
+from breedclf.overview.lists import Choice, Chosen, chosen
 from breedclf.overview.studies import Studies, StudyHome
 from breedclf.tuning.native import ListedTunings, NativeDescription, NativeSummary, NativeTuning, mirrored
 from breedclf.tuning.study import Study, StudyFolder
@@ -151,17 +151,6 @@ class SearchView:
         }
 
 
-@dataclass(frozen=True)
-class ChosenSearches:
-    """A page of a list: its searches, how many match in all, and how many searches have each status."""
-
-    searches: tuple[SearchView, ...]
-    count: int
-    page: int
-    pages: int
-    statuses: dict[str, int]
-
-
 def stored_searches(backend: Backend, homes: Iterable[StudyHome], studies: Studies) -> tuple[SearchView, ...]:
     """All searches in folders of this machine, oldest first; damaged ones, whose age isn't known, come first."""
     views = [
@@ -230,16 +219,9 @@ def asked_search(backend: Backend, name: str, stored: SearchView | None) -> Sear
     return SearchView(name, home, study, problem, is_followed=True, summary=told, backend=backend.name)
 
 
-def choose_searches(searches: Sequence[SearchView], choice: Choice) -> ChosenSearches:
+def choose_searches(searches: Sequence[SearchView], choice: Choice) -> Chosen[SearchView]:
     """The page of the searches that match, newest first."""
-    words = choice.words.casefold().split()
-    matching = [each for each in reversed(searches) if all(word in _text(each) for word in words)]
-    statuses = dict(sorted(Counter(each.status for each in matching).items()))
-    found = [each for each in matching if choice.status in ("", each.status)]
-    pages = max(1, -(-len(found) // choice.size))
-    page = min(max(1, choice.page), pages)
-    shown = tuple(found[(page - 1) * choice.size : page * choice.size])
-    return ChosenSearches(shown, len(found), page, pages, statuses)
+    return chosen(searches, choice, lambda each, word: word in _text(each))
 
 
 def trials_in_order(study: Study, *, as_started: bool = False) -> list[Trial]:

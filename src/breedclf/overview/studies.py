@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from breedclf.api.search_setup import STUDIES
 from breedclf.errors import BreedclfError
+from breedclf.files.file_stat import FileStat
 from breedclf.overview.folders import key_of
 from breedclf.tuning.study import Study, StudyFolder
 from breedclf.tuning.trials import Trial
@@ -46,7 +47,7 @@ class ReadStudy:
 class Studies:
     """Reads states; those of unchanged files are kept."""
 
-    _known: dict[Path, tuple[tuple[int, int, int], ReadStudy]] = field(default_factory=dict)
+    _known: dict[Path, tuple[FileStat, ReadStudy]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def folders(self, home: StudyHome) -> Iterator[StudyFolder]:
@@ -64,7 +65,7 @@ class Studies:
             stat = folder.file.stat()
         except OSError as error:
             return ReadStudy(None, f"{folder.file} can't be read: {error.strerror}")
-        stamp = stat.st_mtime_ns, stat.st_size, stat.st_ino
+        stamp = FileStat.of(stat)
         with self._lock:
             known = self._known.get(folder.file)
         if known is not None and known[0] == stamp:

@@ -42,9 +42,9 @@ class RunCache:
             ArtifactError: the model of `start_from` can't be read, or is damaged.
         """
         start = config.start_from
-        version: object = config.seed if config.weights == "none" else _file_stat(Path(config.weights))
+        version: object = config.seed if config.weights == "none" else FileStat.at(Path(config.weights))
         if start is not None:
-            version = (start, _file_stat(start / WEIGHTS_FILE), _file_stat(start / CARD_FILE))
+            version = (start, FileStat.at(start / WEIGHTS_FILE), FileStat.at(start / CARD_FILE))
         key = (config.architecture, config.weights, config.accept_license, version)
         found = self._pretrained.pop(key, None)
         if found is None:
@@ -92,10 +92,3 @@ def is_same(one: SplitImages, other: SplitImages) -> bool:
 
 def _size(pretrained: PretrainedWeights) -> int:
     return sum(tensor.nbytes for tensor in pretrained.state.values())
-
-
-def _file_stat(file: Path) -> FileStat | None:
-    try:
-        return FileStat.of(file.stat())
-    except OSError:
-        return None

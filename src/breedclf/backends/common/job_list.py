@@ -11,10 +11,10 @@ from pathlib import Path
 
 from breedclf.backends.common.folder import DamagedJobError, JobFolder, jobs_root
 from breedclf.errors import ConfigError, JobError
+from breedclf.files.file_stat import FileStat
 from breedclf.jobs import JobDescription, is_name
 
-_Stat = tuple[int, int, int, int] | None
-_Known = tuple[_Stat, JobDescription | None]
+_Known = tuple[FileStat | None, JobDescription | None]
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -63,12 +63,12 @@ class JobList:
     @property
     def changed(self) -> float:
         """When a job was added or removed, in seconds since 1970; 0 if there was none."""
-        found = _stat(self._root)
-        return 0.0 if found is None else found[0] / 1e9
+        found = FileStat.at(self._root)
+        return 0.0 if found is None else found.mtime_ns / 1e9
 
     def stamp(self) -> Hashable:
         """What identifies the folder of jobs, and the state files of those that hadn't ended when they were read."""
-        return _stat(self._root), tuple(self._stat_of(name) for name in self._open)
+        return FileStat.at(self._root), tuple(self._stat_of(name) for name in self._open)
 
     def ended(self, name: str) -> JobDescription | None:
         """The description of a job that had ended when it was read last, if its file hasn't changed since."""
@@ -86,10 +86,10 @@ class JobList:
             self._known[name] = (stat, _shared(description))
         return description
 
-    def _stat_of(self, name: str) -> _Stat:
-        return _stat(f"{self._root}/{name}/job.json")
+    def _stat_of(self, name: str) -> FileStat | None:
+        return FileStat.at(f"{self._root}/{name}/job.json")
 
-    def _read(self, name: str, stat: _Stat) -> JobDescription | None:
+    def _read(self, name: str, stat: FileStat | None) -> JobDescription | None:
         folder = JobFolder(jobs_root(self.home) / name)
         try:
             if stat is None and is_name(name):
@@ -106,22 +106,14 @@ class JobList:
             return None
 
 
-def _state_files(root: str) -> list[tuple[str, _Stat]]:
+def _state_files(root: str) -> list[tuple[str, FileStat | None]]:
     """The name of each folder in `root`, and what identifies the content of its `job.json`; None if it has none."""
     try:
         with os.scandir(root) as entries:
             names = [each.name for each in entries if not each.name.startswith(".") and each.is_dir()]
     except FileNotFoundError:
         return []
-    return [(name, _stat(f"{root}/{name}/job.json")) for name in names]
-
-
-def _stat(path: str) -> _Stat:
-    try:
-        found = os.stat(path)  # noqa: PTH116 - a Path for each of 10,000 jobs takes as long as the call
-    except OSError:
-        return None
-    return (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
+    return [(name, FileStat.at(f"{root}/{name}/job.json")) for name in names]
 
 
 def _shared(description: JobDescription) -> JobDescription:

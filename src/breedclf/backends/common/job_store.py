@@ -13,26 +13,16 @@ from breedclf.backends.common.job_list import JobList
 from breedclf.backends.common.locks import is_locked, try_lock
 from breedclf.backends.common.processes import Identity, kill_job
 from breedclf.errors import JobError
+from breedclf.files.file_stat import FileStat
 from breedclf.jobs import JobDescription, JobStatus, MetricRecord, SecondaryStatus
 from breedclf.jobs.handle import Clock, require_ended
 from breedclf.jobs.protocols import JobRecord, LogTail
-
-FileStamp = tuple[int, int, int] | None
 
 _ALIVE_SECONDS, _CHANGED_SECONDS = 3.0, 0.5
 _RECENT_SECONDS = 2.0  # within which a folder may change again without another time
 _START_SECONDS = 60.0
 _EXIT_SECONDS = 3.0
 _POLL_SECONDS = 0.05
-
-
-def file_stamp(file: Path | str) -> FileStamp:
-    """Time, size and inode of a file; None if there is none. A file that is replaced has another inode."""
-    try:
-        found = os.stat(file)  # noqa: PTH116 - many are looked at often
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 class JobStore:
@@ -69,7 +59,7 @@ class JobStore:
             is_recent = abs(self._clock.time() - self._list.changed) < _RECENT_SECONDS
             return self._list.stamp(), self._age(fast=is_recent, over=self._list.is_over)
         folder = str(self._folder(name).path)
-        state, events, log_file = (file_stamp(f"{folder}/{each}") for each in ("job.json", "events.jsonl", "log.txt"))
+        state, events, log_file = (FileStat.at(f"{folder}/{each}") for each in ("job.json", "events.jsonl", "log.txt"))
         return state, events, log_file, self._age(over=self._list.ended(name) is not None)
 
     def _age(self, *, over: bool, fast: bool = False) -> int:

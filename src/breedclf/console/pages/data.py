@@ -15,6 +15,7 @@ from breedclf.overview.overview import Overview
 from breedclf.overview.whole_paths import whole_path
 from breedclf.reporting.blocks import Column, table
 from breedclf.reporting.formats import whole
+from breedclf.text.counts import counted
 
 _LINKS = 3
 _SHOWN = 100
@@ -36,7 +37,7 @@ class DataPage:
                 Fragment("problem", html.problem(look)),
                 Fragment("datasets", _table(overview, datasets, links)),
             ],
-            f"{len(datasets)} dataset{'' if len(datasets) == 1 else 's'} that jobs, journeys or models use",
+            f"{counted(len(datasets), 'dataset')} that jobs, journeys or models use",
         )
 
     def all(self, overview: Overview) -> Sequence[Parameters]:
@@ -107,4 +108,4 @@ def _plural(kind: str) -> str:
 
 
 def _counted(count: int, what: str) -> str:
-    return f"no {what}s" if count == 0 else f"{count:,} {what}{'' if count == 1 else 's'}"
+    return f"no {what}s" if count == 0 else counted(count, what)

@@ -31,9 +31,7 @@ class EndpointPage:
     def content(self, overview: Overview, parameters: Parameters, links: Links) -> Content:
         name = parameters["name"]
         look = overview.endpoint(name)
-        if look.value is None:
-            raise EndpointError(look.problem)
-        endpoint, backend = look.value, overview.backend.name
+        endpoint, backend = look.found(EndpointError), overview.backend.name
         minute = int(overview.clock.time() // 60)
         return Content(
             name,

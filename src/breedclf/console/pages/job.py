@@ -36,9 +36,7 @@ class JobPage:
     def content(self, overview: Overview, parameters: Parameters, links: Links) -> Content:
         name = parameters["name"]
         look = overview.job(name)
-        if look.value is None:
-            raise JobError(look.problem)
-        job = look.value
+        job = look.found(JobError)
         subtitle = Markup("Job on {}, {}").format(overview.label, job.status)
         if job.is_damaged:
             return Content(

@@ -24,9 +24,7 @@ class JobLogPage:
     def content(self, overview: Overview, parameters: Parameters, links: Links) -> Content:
         name, given = parameters["name"], parameters.get("position", "")
         look = overview.log_part(name, int(given) if given.isascii() and given.isdecimal() and len(given) < 16 else 0)
-        if look.value is None:
-            raise JobError(look.problem)
-        part = look.value
+        part = look.found(JobError)
         pages = _pages(name, part, links)
         text = Markup('<div class="log whole"><pre tabindex="0" aria-label="Log">{}</pre></div>').format(
             "\n".join(part.lines) or "Nothing here."

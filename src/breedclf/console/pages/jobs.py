@@ -11,10 +11,12 @@ from markupsafe import Markup
 from breedclf.console import html
 from breedclf.console.content import Content, Fragment, Links, Parameters
 from breedclf.jobs import JobDescription
-from breedclf.overview.jobs import Choice, Chosen, JobView, choose
+from breedclf.overview.jobs import JobView, choose
+from breedclf.overview.lists import Choice, Chosen
 from breedclf.overview.overview import Overview
 from breedclf.reporting.blocks import Column, table
 from breedclf.reporting.formats import plain, whole
+from breedclf.text.counts import counted
 
 _Row = list[Markup | str]
 _MOST_ROWS = 1000
@@ -29,7 +31,7 @@ class JobsPage:
 
     def content(self, overview: Overview, parameters: Parameters, links: Links) -> Content:
         look = overview.jobs()
-        choice = Choice(parameters.get("words", ""), parameters.get("status", ""), _number(parameters.get("page", "1")))
+        choice = Choice(parameters.get("words", ""), parameters.get("status", ""), html.page_number(parameters))
         chosen = choose(look.value or (), choice)
         return Content(
             "Jobs",
@@ -49,18 +51,14 @@ class JobsPage:
 
 def _told(count: int, all_jobs: int, backend: str) -> str:
     shown = "" if count == all_jobs else f"{whole(count)} of "
-    return f"{shown}{whole(all_jobs)} job{'' if all_jobs == 1 else 's'} on {backend}"
+    return f"{shown}{counted(all_jobs, 'job')} on {backend}"
 
 
-def _number(text: str) -> int:
-    return int(text) if text.isdecimal() and len(text) < 9 else 1
+def _filter(choice: Choice, chosen: Chosen[JobView], links: Links) -> Markup:
+    return html.render("filter.html.j2", choice=choice, statuses=list(chosen.statuses.items()), links=links)
 
 
-def _filter(choice: Choice, chosen: Chosen, links: Links) -> Markup:
-    return html.render("filter.html.j2", choice=choice, statuses=sorted(chosen.statuses.items()), links=links)
-
-
-def _table(chosen: Chosen, links: Links) -> Markup:
+def _table(chosen: Chosen[JobView], links: Links) -> Markup:
     columns: list[Column | str] = [
         "name",
         "status",
@@ -71,7 +69,7 @@ def _table(chosen: Chosen, links: Links) -> Markup:
         "last metrics",
     ]
     empty = "No jobs match." if chosen.statuses else "No jobs yet: `breedclf train DIR --backend local` starts one."
-    return table("Jobs, newest first", columns, [_ROWS.of(job, links) for job in chosen.jobs], empty=empty)
+    return table("Jobs, newest first", columns, [_ROWS.of(job, links) for job in chosen.shown], empty=empty)
 
 
 @dataclass
@@ -117,16 +115,7 @@ def _first(metrics: Mapping[str, float]) -> list[tuple[str, float]]:
     return sorted(metrics.items(), key=lambda item: (order.get(item[0], len(order)), item[0]))[:3]
 
 
-def _pages(choice: Choice, chosen: Chosen, links: Links) -> Markup:
-    if chosen.pages == 1:
-        return Markup("")
-
-    def page(number: int, text: str) -> Markup:
-        return html.link(links.to("/jobs", words=choice.words, status=choice.status, page=number), text)
-
-    parts = [Markup("<span>Page {} of {}</span>").format(chosen.page, chosen.pages)]
-    if chosen.page > 1:
-        parts.insert(0, page(chosen.page - 1, "Newer"))
-    if chosen.page < chosen.pages:
-        parts.append(page(chosen.page + 1, "Older"))
-    return Markup('<nav class="pages" aria-label="Pages of jobs">{}</nav>').format(Markup(" ").join(parts))
+def _pages(choice: Choice, chosen: Chosen[JobView], links: Links) -> Markup:
+    return html.paging(
+        chosen, "jobs", lambda page: links.to("/jobs", words=choice.words, status=choice.status, page=page)
+    )

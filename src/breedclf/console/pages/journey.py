@@ -38,9 +38,7 @@ class JourneyPage:
 
     def content(self, overview: Overview, parameters: Parameters, links: Links) -> Content:
         look = overview.journey(parameters["name"])
-        if look.value is None:
-            raise ConfigError(look.problem)
-        view = look.value
+        view = look.found(ConfigError)
         return Content(
             f"Journey {view.title}",
             [

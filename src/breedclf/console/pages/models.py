@@ -15,6 +15,7 @@ from breedclf.overview.models import ModelView, endpoint_of
 from breedclf.overview.overview import Overview
 from breedclf.reporting.blocks import Column, bullets, callout, table
 from breedclf.reporting.formats import plain
+from breedclf.text.counts import counted
 
 
 class ModelsPage:
@@ -34,7 +35,7 @@ class ModelsPage:
                 Fragment("damaged", _damaged(models)),
                 Fragment("models", _table(overview, models, links)),
             ],
-            f"{len(models)} model{'' if len(models) == 1 else 's'} in {overview.places.store}",
+            f"{counted(len(models), 'model')} in {overview.places.store}",
         )
 
     def all(self, overview: Overview) -> Sequence[Parameters]:

@@ -28,9 +28,7 @@ class ProfilePage:
 
     def content(self, overview: Overview, parameters: Parameters, links: Links) -> Content:
         look = overview.profile(parameters["name"])
-        if look.value is None:
-            raise ProfileError(look.problem)
-        found = look.value
+        found = look.found(ProfileError)
         sections = _sections(found)
         return Content(
             f"Profile of {found.view.title}",

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from breedclf.console import html
 from breedclf.console.content import Content, Fragment, Links, Parameters
+from breedclf.overview.lists import paged
 from breedclf.overview.overview import Overview
 from breedclf.overview.profiles import ProfileView, Verdict
 from breedclf.reporting.blocks import table
@@ -27,16 +28,14 @@ class ProfilesPage:
     def content(self, overview: Overview, parameters: Parameters, links: Links) -> Content:
         jobs, look = overview.jobs(), overview.profiles()
         views = look.value or ()
-        pages = max(1, -(-len(views) // PAGE_SIZE))
-        page = min(pages, max(1, _number(parameters.get("page", ""))))
-        shown = views[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]
-        verdicts = overview.recorded.verdicts(shown, seconds=_READING_SECONDS if links.is_live else None)
+        page = paged(views, html.page_number(parameters), PAGE_SIZE)
+        verdicts = overview.recorded.verdicts(page.shown, seconds=_READING_SECONDS if links.is_live else None)
         return Content(
             "Profiles",
             [
                 Fragment("problem", html.problem(jobs)),
-                Fragment("profiles", _table(shown, verdicts, links)),
-                Fragment("pages", _pages(page, pages, links)),
+                Fragment("profiles", _table(page.shown, verdicts, links)),
+                Fragment("pages", html.paging(page, "profiles", lambda number: links.to("/profiles", page=number))),
             ],
             Markup("{} recorded, of jobs on {} and of runs in {}").format(
                 len(views), overview.label, str(overview.places.runs)
@@ -87,18 +86,3 @@ def _origin(view: ProfileView, links: Links) -> Markup | str:
         return "a run on this machine"
     state = Markup(" {}").format(html.badge("InProgress")) if view.is_active else ""
     return Markup("job {}{}").format(html.link(links.to(f"/jobs/{view.job}"), view.job), state)
-
-
-def _pages(page: int, pages: int, links: Links) -> Markup:
-    if pages == 1:
-        return Markup("")
-    parts = [Markup("<span>Page {} of {}</span>").format(page, pages)]
-    if page > 1:
-        parts.insert(0, html.link(links.to("/profiles", page=page - 1), "Newer"))
-    if page < pages:
-        parts.append(html.link(links.to("/profiles", page=page + 1), "Older"))
-    return Markup('<nav class="pages" aria-label="Pages of profiles">{}</nav>').format(Markup(" ").join(parts))
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isdecimal() and len(text) < 9 else 1

@@ -16,7 +16,7 @@ from breedclf.errors import ConfigError, JobError
 from breedclf.overview.overview import Overview
 from breedclf.overview.search_commands import resume_command, stop_command, train_command, train_python
 from breedclf.overview.searches import INTERRUPTED, SearchView, trials_in_order
-from breedclf.reporting import Section, formats
+from breedclf.reporting import formats
 from breedclf.reporting.blocks import Column, bullets, callout, details, facts, table
 from breedclf.reporting.page import as_block
 from breedclf.tuning.confirmation_report import confirmation_section
@@ -46,9 +46,7 @@ class SearchPage:
     def content(self, overview: Overview, parameters: Parameters, links: Links) -> Content:
         name = parameters["name"]
         look = overview.search(name)
-        if look.value is None:
-            raise JobError(look.problem)
-        view = look.value
+        view = look.found(JobError)
         fragments = [
             Fragment("problem", html.problem(look)),
             Fragment("verdict", _verdict(view)),
@@ -122,23 +120,14 @@ def _about(view: SearchView, study: Study, backend: str, links: Links, *, as_sta
     """The trials and charts of a search, each in a fragment, and how to train with the best settings."""
     return [
         Fragment("trials", _trials(view, study, backend, links, as_started=as_started)),
-        Fragment("history", _section(history_section(study))),
-        Fragment("parallel", _section(parallel_section(study))),
-        Fragment("importance", _section(importance_section(study))),
-        Fragment("seeds", Markup("").join(map(_section, confirmation_section(study)))),
-        Fragment("confidence", Markup("").join(map(_section, confidence_section(study)))),
+        Fragment("history", html.section(history_section(study))),
+        Fragment("parallel", html.section(parallel_section(study))),
+        Fragment("importance", html.section(importance_section(study))),
+        Fragment("seeds", Markup("").join(map(html.section, confirmation_section(study)))),
+        Fragment("confidence", Markup("").join(map(html.section, confidence_section(study)))),
         Fragment("alone", _alone(study)),
-        Fragment("settings", _section(settings_section(study))),
+        Fragment("settings", html.section(settings_section(study))),
     ]
-
-
-def _section(section: Section) -> Markup:
-    """A section of a report as a fragment."""
-    return Markup('<h2>{}</h2>{}<div class="blocks">{}</div>').format(
-        section.heading,
-        Markup('<p class="lead">{}</p>').format(section.lead) if section.lead else "",
-        Markup("").join(map(as_block, section.blocks)),
-    )
 
 
 def _trial(trial: Trial, links: Links | None, *, is_best: bool) -> Markup:

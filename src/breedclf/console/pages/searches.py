@@ -9,9 +9,9 @@ from markupsafe import Markup
 
 from breedclf.console import html
 from breedclf.console.content import Content, Fragment, Links, Parameters
-from breedclf.overview.jobs import Choice
+from breedclf.overview.lists import Choice, Chosen
 from breedclf.overview.overview import Overview
-from breedclf.overview.searches import DAMAGED, ChosenSearches, SearchView, choose_searches
+from breedclf.overview.searches import DAMAGED, SearchView, choose_searches
 from breedclf.reporting import formats
 from breedclf.reporting.blocks import Column, table
 from breedclf.tuning.table import value_text
@@ -31,7 +31,7 @@ class SearchesPage:
     def content(self, overview: Overview, parameters: Parameters, links: Links) -> Content:
         look = overview.searches()
         found = look.value or ()
-        choice = Choice(parameters.get("words", ""), parameters.get("status", ""), _number(parameters.get("page", "1")))
+        choice = Choice(parameters.get("words", ""), parameters.get("status", ""), html.page_number(parameters))
         chosen = choose_searches(found, choice)
         return Content(
             "Search",
@@ -49,11 +49,7 @@ class SearchesPage:
         return [{}]
 
 
-def _number(text: str) -> int:
-    return int(text) if text.isdecimal() and len(text) < 9 else 1
-
-
-def _filter(choice: Choice, chosen: ChosenSearches, links: Links) -> Markup:
+def _filter(choice: Choice, chosen: Chosen[SearchView], links: Links) -> Markup:
     return html.render(
         "filter.html.j2",
         choice=choice,
@@ -64,7 +60,7 @@ def _filter(choice: Choice, chosen: ChosenSearches, links: Links) -> Markup:
     )
 
 
-def _table(chosen: ChosenSearches, links: Links) -> Markup:
+def _table(chosen: Chosen[SearchView], links: Links) -> Markup:
     columns: list[Column | str] = [
         "name",
         "status",
@@ -77,7 +73,7 @@ def _table(chosen: ChosenSearches, links: Links) -> Markup:
         "runs",
     ]
     empty = "No searches match." if chosen.statuses else _NONE
-    return table("Searches, newest first", columns, [_row(each, links) for each in chosen.searches], empty=empty)
+    return table("Searches, newest first", columns, [_row(each, links) for each in chosen.shown], empty=empty)
 
 
 def _row(view: SearchView, links: Links) -> list[object]:
@@ -118,16 +114,8 @@ def where(view: SearchView, links: Links) -> Markup | str:
     return Markup("{}, in the journey {}").format(place, journey)
 
 
-def _pages(choice: Choice, chosen: ChosenSearches, links: Links) -> Markup:
-    if chosen.pages == 1:
-        return Markup("")
-
-    def page(number: int, text: str) -> Markup:
-        return html.link(links.to(SearchesPage.path, words=choice.words, status=choice.status, page=number), text)
-
-    parts = [Markup("<span>Page {} of {}</span>").format(chosen.page, chosen.pages)]
-    if chosen.page > 1:
-        parts.insert(0, page(chosen.page - 1, "Newer"))
-    if chosen.page < chosen.pages:
-        parts.append(page(chosen.page + 1, "Older"))
-    return Markup('<nav class="pages" aria-label="Pages of searches">{}</nav>').format(Markup(" ").join(parts))
+def _pages(choice: Choice, chosen: Chosen[SearchView], links: Links) -> Markup:
+    path = SearchesPage.path
+    return html.paging(
+        chosen, "searches", lambda page: links.to(path, words=choice.words, status=choice.status, page=page)
+    )
