@@ -79,7 +79,7 @@ def test_damaged_jobs_and_clocks_that_are_wrong_break_no_page(tmp_path: Path) ->
             assert client.get(f"/jobs/{name}").status_code == 200, name
         broken = client.get("/jobs/broken").text
         assert "is damaged" in broken
-        assert "breedclf jobs clean broken" in broken
+        assert "breedclf jobs clean broken --backend local" in broken
 
 
 HOSTILE = "</pre><script>alert(1)</script>\x1b[2J\u202e\"'>"

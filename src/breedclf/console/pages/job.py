@@ -40,7 +40,12 @@ class JobPage:
         subtitle = Markup("Job on {}, {}").format(overview.label, job.status)
         if job.is_damaged:
             return Content(
-                name, [Fragment("problem", html.problem(look)), Fragment("state", _state(job, None, links))], subtitle
+                name,
+                [
+                    Fragment("problem", html.problem(look)),
+                    Fragment("state", _state(job, None, overview.backend.name, links)),
+                ],
+                subtitle,
             )
         records = overview.metrics(name).value or []
         record = overview.job_record(name).value
@@ -48,7 +53,7 @@ class JobPage:
             name,
             [
                 Fragment("problem", html.problem(look)),
-                Fragment("state", _state(job, record, links, _versions(overview, job))),
+                Fragment("state", _state(job, record, overview.backend.name, links, _versions(overview, job))),
                 Fragment("progress", _progress(job, records)),
                 Fragment("curves", _curves(metrics_of(records), job)),
                 Fragment("log", _log(job, overview.log(name), links)),
@@ -73,7 +78,9 @@ def _versions(overview: Overview, job: JobView) -> list[tuple[str, int]]:
     return [(each.name, one.version) for each in records for one in each.versions if job_of(one.source) == job.name]
 
 
-def _state(job: JobView, record: JobRecord | None, links: Links, versions: Sequence[tuple[str, int]] = ()) -> Markup:
+def _state(
+    job: JobView, record: JobRecord | None, backend: str, links: Links, versions: Sequence[tuple[str, int]] = ()
+) -> Markup:
     found = job.description
     pairs: list[tuple[str, object]] = [
         ("status", html.badge(job.status)),
@@ -93,17 +100,17 @@ def _state(job: JobView, record: JobRecord | None, links: Links, versions: Seque
     ]
     if (code := found.details.get("exit_code")) is not None:
         pairs.append(("exit code", code))
-    return Markup("<h2>State</h2>{}{}").format(facts(pairs), html.actions(_actions(job), links))
+    return Markup("<h2>State</h2>{}{}").format(facts(pairs), html.actions(_actions(job, backend), links))
 
 
-def _actions(job: JobView) -> list[Action]:
+def _actions(job: JobView, backend: str) -> list[Action]:
     if job.is_active:
         return [
             Action(
                 "stop-job",
                 "Stop",
                 {"name": job.name},
-                ["breedclf", "jobs", "stop", job.name],
+                ["breedclf", "jobs", "stop", job.name, "--backend", backend],
                 f"Stop {job.name}? It keeps the best model so far.",
             )
         ]
@@ -112,7 +119,7 @@ def _actions(job: JobView) -> list[Action]:
             "delete-job",
             "Delete",
             {"name": job.name},
-            ["breedclf", "jobs", "clean", job.name],
+            ["breedclf", "jobs", "clean", job.name, "--backend", backend],
             f"Delete {job.name} and everything it wrote, its model included?",
         )
     ]
