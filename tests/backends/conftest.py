@@ -23,8 +23,7 @@ from botocore.credentials import ReadOnlyCredentials
 from botocore.loaders import Loader, create_loader
 
 from breedclf.backends.common.processes import MARK
-from breedclf.backends.emulator.server import Emulator
-from breedclf.backends.emulator.server import emulator as running_emulator
+from breedclf.backends.emulator.server import Emulator, emulator as running_emulator
 from breedclf.backends.local.backend import LocalBackend
 from breedclf.jobs import JobSpec
 from breedclf.jobs.handle import Job

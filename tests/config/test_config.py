@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, assume, given, settings, strategies as st
 
 from breedclf.cli.flags import add_settings_flags, given_settings, training_config
 from breedclf.config import ENVIRONMENT_PREFIX, TrainingConfig, read_settings

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from breedclf.console.guard import SECURITY_HEADERS, cookie_name
 from breedclf.jobs import JobStatus

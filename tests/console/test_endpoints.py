@@ -23,8 +23,7 @@ from breedclf.model_store.records import EndpointOfModel, ModelRecord
 from tests.browser import Browser
 from tests.console.running import Running, running_console
 from tests.overview.test_endpoints import NOW, endpoint_in, line
-from tests.serving.conftest import draw, encode, write_tiny_model, write_trusted_model
-from tests.serving.conftest import running as serving
+from tests.serving.conftest import draw, encode, running as serving, write_tiny_model, write_trusted_model
 
 
 @dataclass(frozen=True)

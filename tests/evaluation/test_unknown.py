@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from hypothesis.extra import numpy as hnp
 
 from breedclf.evaluation.unknown import CURVE_POINTS, EXAMPLES, auroc, curve, refused, unlike

@@ -9,10 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
-from huggingface_hub import EvalResult
-from huggingface_hub import ModelCard as HubCard
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from huggingface_hub import EvalResult, ModelCard as HubCard
+from hypothesis import given, settings, strategies as st
 from markdown_it import MarkdownIt
 
 from breedclf import Evaluation, Trainer, TrainingConfig, evaluate, model_card

@@ -9,8 +9,7 @@ from breedclf.journey.record import JourneyRecord, Outcome, RunBy, StepStatus
 from breedclf.profiling.profile import JobInfo, Profile
 from breedclf.profiling.verified import Trial, Verification
 from tests.journey.page_examples import finished
-from tests.profiling import planted_faults
-from tests.profiling import planted_profiles as planted
+from tests.profiling import planted_faults, planted_profiles as planted
 
 VERIFIED = Verification(
     trials=(

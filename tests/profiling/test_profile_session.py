@@ -20,8 +20,7 @@ from breedclf.profiling.rules import ALL_RULES, Finding, check, ok
 from breedclf.profiling.verified import judge
 from breedclf.profiling.verify import candidates, timed_fit, verify
 from tests.image_folders import write_noise
-from tests.profiling import planted_profiles as planted
-from tests.profiling import sagemaker_folder
+from tests.profiling import planted_profiles as planted, sagemaker_folder
 
 
 @pytest.fixture(scope="module")

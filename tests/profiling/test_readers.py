@@ -15,8 +15,7 @@ from breedclf.profiling.readers.sagemaker import read_profiler_folder
 from breedclf.profiling.readers.torch_trace import read_torch_trace
 from breedclf.profiling.report.summary import aws_shares
 from breedclf.profiling.rules import check
-from tests.profiling import planted_profiles as planted
-from tests.profiling import sagemaker_folder
+from tests.profiling import planted_profiles as planted, sagemaker_folder
 
 
 @pytest.fixture(scope="module")

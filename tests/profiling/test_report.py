@@ -16,8 +16,7 @@ from breedclf.profiling.report.diff import as_text, compare
 from breedclf.profiling.report.summary import flops_share, outlier_moments, parts_of
 from breedclf.profiling.rules import check
 from breedclf.profiling.verified import conclude, judge
-from tests.profiling import planted_profiles as planted
-from tests.profiling import sagemaker_folder
+from tests.profiling import planted_profiles as planted, sagemaker_folder
 from tests.profiling.planted_faults import FAULTS
 
 

@@ -21,8 +21,7 @@ from breedclf.profiling.profile import FILE_NAME, Profile
 from breedclf.profiling.report import render_report, write_trace
 from breedclf.profiling.rules import Finding, Rule, RuleChoice, check, choose_rules
 from breedclf.profiling.sources import open_profile, open_remote_profile
-from breedclf.profiling.verified import FILE_NAME as VERIFICATION_FILE
-from breedclf.profiling.verified import Verification, check_repeats, write_verification
+from breedclf.profiling.verified import FILE_NAME as VERIFICATION_FILE, Verification, check_repeats, write_verification
 from breedclf.text.html_repr import html_repr
 
 if TYPE_CHECKING:

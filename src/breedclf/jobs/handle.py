@@ -12,6 +12,7 @@ from breedclf.errors import JobError, JobFailedError, JobTimeoutError
 from breedclf.jobs import (
     SYSTEM_CLOCK,
     Backend,
+    Clock as Clock,
     JobDescription,
     JobStatus,
     MetricRecord,
@@ -22,7 +23,6 @@ from breedclf.jobs import (
     print_on_stderr,
     seconds_until_complete,
 )
-from breedclf.jobs import Clock as Clock
 from breedclf.text.html_repr import html_repr
 
 

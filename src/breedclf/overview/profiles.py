@@ -18,8 +18,7 @@ from breedclf.overview.folders import WatchedFolders, key_of
 from breedclf.profiling.profile import FILE_NAME, Profile
 from breedclf.profiling.rules import Finding, check
 from breedclf.profiling.sources import find_profile, open_profile
-from breedclf.profiling.verified import FILE_NAME as VERIFICATION_FILE
-from breedclf.profiling.verified import Verification, read_verification
+from breedclf.profiling.verified import FILE_NAME as VERIFICATION_FILE, Verification, read_verification
 from breedclf.reporting.blocks import Tone
 
 SUMMARY_RULE = "ProfilerReport"

@@ -21,8 +21,7 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.exceptions import ClientError
 
-from breedclf.backends.emulator.server import Emulator
-from breedclf.backends.emulator.server import emulator as running_emulator
+from breedclf.backends.emulator.server import Emulator, emulator as running_emulator
 from breedclf.backends.local.backend import LocalBackend
 from tests.backends.conftest import Clients, asked
 from tests.backends.emulator.test_serving import upload_echo

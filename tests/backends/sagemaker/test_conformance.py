@@ -11,8 +11,7 @@ from typing import ClassVar
 import pytest
 
 from breedclf.backends.emulator.delays import Lags
-from breedclf.backends.emulator.server import Emulator
-from breedclf.backends.emulator.server import emulator as running_emulator
+from breedclf.backends.emulator.server import Emulator, emulator as running_emulator
 from breedclf.backends.local.backend import LocalBackend
 from breedclf.backends.sagemaker.backend import SageMakerBackend
 from breedclf.jobs.handle import Job

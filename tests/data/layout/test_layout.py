@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import Phase, example, given, settings
-from hypothesis import strategies as st
+from hypothesis import Phase, example, given, settings, strategies as st
 
 from breedclf.backends.sagemaker.s3.manifest import files_below
 from breedclf.backends.sagemaker.training.inputs import set_aside_in

@@ -21,8 +21,7 @@ from breedclf.overview.overview import Overview
 from breedclf.overview.repeating import repeating
 from breedclf.reporting.blocks import Column, details, facts, table
 from breedclf.reporting.charts import Series, line_chart
-from breedclf.reporting.formats import percent, plain
-from breedclf.reporting.formats import seconds as as_duration
+from breedclf.reporting.formats import percent, plain, seconds as as_duration
 
 _MOST_CHARTS = 24
 

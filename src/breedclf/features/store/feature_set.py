@@ -23,8 +23,7 @@ from numpy.typing import NDArray
 from breedclf.features.store.checksums import row_checksums
 from breedclf.features.store.description import SetDescription
 from breedclf.features.store.in_use import UseMark, guarded, machines_using, this_machine
-from breedclf.features.store.index import FILE as INDEX_FILE
-from breedclf.features.store.index import DamagedError, Index, Rows
+from breedclf.features.store.index import FILE as INDEX_FILE, DamagedError, Index, Rows
 from breedclf.features.store.reading import ShardReader
 from breedclf.features.store.row_type import RowType, as_bytes
 from breedclf.features.store.shards import ShardWriter, shard_files

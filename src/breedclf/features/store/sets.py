@@ -18,8 +18,7 @@ from filelock import Timeout
 
 from breedclf.features.store.description import NewerFormatError, SetDescription
 from breedclf.features.store.in_use import guarded, machines_using
-from breedclf.features.store.index import FILE as INDEX_FILE
-from breedclf.features.store.index import DamagedError, Index
+from breedclf.features.store.index import FILE as INDEX_FILE, DamagedError, Index
 from breedclf.features.store.shards import shard_files
 
 log: logging.Logger = logging.getLogger(__name__)
