@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,6 +64,7 @@ def test_caches_are_closed(tmp_path: Path) -> None:
     assert mode(tmp_path / "cache") == 0o700
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="jobs are forked on Linux alone")
 def test_the_fork_server_is_not_used_in_a_folder_that_others_reach(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

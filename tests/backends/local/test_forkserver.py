@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -42,10 +43,14 @@ def libraries(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def backend(tmp_path: Path) -> Iterator[LocalBackend]:
-    backend = LocalBackend(tmp_path / "home", gpus=(), preload=True)
-    yield backend
-    backend.close()
+def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalBackend]:
+    """A backend whose servers no other test ends."""
+    with tempfile.TemporaryDirectory() as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        backend = LocalBackend(tmp_path / "home", gpus=(), preload=True)
+        yield backend
+        backend.close()
 
 
 @pytest.mark.parametrize(
@@ -112,3 +117,17 @@ def test_a_changed_library_and_a_killed_server_lead_to_another_server(
     assert changed[1] != first[1]
     assert words("killer", "kill", JobStatus.FAILED)[1] == changed[1]
     assert words("after", "a")[1] not in (first[1], changed[1])
+
+
+def test_without_room_for_a_socket_a_job_starts_the_ordinary_way(backend: LocalBackend, tmp_path: Path) -> None:
+    source = script_source(tmp_path / "source", "import os; print(os.getppid())")
+    temporary = tmp_path / ("long" * 30)
+    temporary.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(temporary))
+        backend.submit(JobSpec("job", source=source))
+    job = Job("job", backend).wait(timeout_seconds=60)
+    supervisor = job_folder(backend.home, "job").read().supervisor
+    assert supervisor is not None
+    assert "".join(job.logs()).strip() == str(supervisor["pid"])
+    assert "too long for a socket" in (job_folder(backend.home, "job").path / "supervisor.log").read_text()

@@ -199,7 +199,7 @@ def main() -> None:
         return  # another server is running
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in _PRELOADED:
-        with contextlib.suppress(ImportError):
+        with contextlib.suppress(Exception):  # the job reports what it can't import
             importlib.import_module(name)
     gc.collect()
     gc.freeze()  # a collection in a fork would copy every page with objects

@@ -24,6 +24,7 @@ IDLE_SECONDS = 120.0
 _START_SECONDS = 120.0
 _END_SECONDS = 10.0
 _POLL_SECONDS = 0.02
+_MAX_SOCKET_BYTES = 107
 _PACKAGE = str(Path(__file__).resolve().parents[3])
 _READ_WHEN_LOADED = {"HOME", "LANG", "LANGUAGE", "PATH", "TEMP", "TMP", "TMPDIR", "TZ", "VIRTUAL_ENV"}
 _READ_WHEN_LOADED_PREFIXES = (
@@ -64,12 +65,16 @@ class Address:
         """The address of the server for an interpreter and a job's environment, seen from this process.
 
         Raises:
-            ForkserverError: the folder belongs to another user, or other users can enter it.
+            ForkserverError: the folder belongs to another user, or other users can enter it; or a socket's name would
+                be too long there.
+            OSError: there is no folder for temporary files.
         """
         unlike = [_PACKAGE, sorted(server_environment(environment).items()), inherited_by_children()]
         key = hashlib.sha256(json.dumps(unlike).encode()).hexdigest()[:16]
-        folder = _private_folder()
-        return cls(folder / f"{_prefix(python)}{key}.sock", folder / f"{_prefix(python)}{key}.lock")
+        address = _private_folder() / f"{_prefix(python)}{key}.sock"
+        if len(os.fsencode(address)) > _MAX_SOCKET_BYTES:
+            raise ForkserverError(f"{address} is too long for a socket; set TMPDIR to a shorter path")
+        return cls(address, address.with_suffix(".lock"))
 
 
 def is_prepared(preload: bool | None, *, has_own_source: bool, gpus: int, python: str) -> bool:
@@ -145,14 +150,13 @@ def forked_child(command: Command, *, idle_seconds: float = IDLE_SECONDS) -> Chi
     Raises:
         ForkserverError: the server can't be started or reached.
     """
-    address = Address.of(command.python, command.environment)
     try:
-        return _forked(address, command, idle_seconds)
-    except OSError:  # it retired just now, since it was idle or a package has changed
-        pass
-    try:
-        return _forked(address, command, idle_seconds)
-    except OSError as error:
+        address = Address.of(command.python, command.environment)
+        try:
+            return _forked(address, command, idle_seconds)
+        except OSError:  # it retired just now, since it was idle or a package has changed
+            return _forked(address, command, idle_seconds)
+    except (OSError, ValueError) as error:
         raise ForkserverError(f"the fork server can't be used: {error!r}") from error
 
 
