@@ -72,7 +72,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         source = script_source(home / "source", SCRIPT)
-        cold = LocalBackend(home / "home", gpus=())
+        cold = LocalBackend(home / "home", gpus=(), preload=False)
         warm = LocalBackend(home / "home", gpus=(), preload=True)
         try:
             overhead(warm, source, "first")  # starts the preloaded process

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,17 +64,18 @@ def test_caches_are_closed(tmp_path: Path) -> None:
     assert mode(tmp_path / "cache") == 0o700
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="jobs are forked on Linux alone")
 def test_the_fork_server_is_not_used_in_a_folder_that_others_reach(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     mine = tmp_path / f"breedclf-{os.getuid()}"
-    assert mode(Address.of(tmp_path, "python").socket.parent) == 0o700
+    assert mode(Address.of("python", {}).socket.parent) == 0o700
     mine.chmod(0o755)
     with pytest.raises(ForkserverError, match="isn't private"):
-        Address.of(tmp_path, "python")
+        Address.of("python", {})
     mine.rename(tmp_path / "elsewhere")
     mine.symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere").chmod(0o700)
     with pytest.raises(ForkserverError, match="isn't private"):
-        Address.of(tmp_path, "python")
+        Address.of("python", {})

@@ -42,7 +42,7 @@ log: logging.Logger = logging.getLogger(__name__)
 
 OnChange = Callable[[Study], None]
 
-_PAUSE_GROWTH = 1.5
+_PAUSE_GROWTH, _LONGEST_PAUSE_SECONDS = 1.5, 0.25
 _JOBS_GO_ON = "its running jobs go on"
 
 
@@ -253,15 +253,19 @@ class _JobRunner:
 def _repeated(step: Callable[[], Study], on_change: OnChange, backend: Backend, clock: Clock) -> Study:
     """Repeat a step until the study is over, with pauses that grow while no trial changes."""
     runs: object = None
-    waits = pauses(backend, growth=_PAUSE_GROWTH)
+    waits = _pauses(backend)
     while True:
         study = step()
         on_change(study)
         if study.is_over:
             return study
         if study.runs != runs:
-            runs, waits = study.runs, pauses(backend, growth=_PAUSE_GROWTH)
+            runs, waits = study.runs, _pauses(backend)
         clock.sleep(next(waits))
+
+
+def _pauses(backend: Backend) -> Iterator[float]:
+    return pauses(backend, growth=_PAUSE_GROWTH, longest_seconds=_LONGEST_PAUSE_SECONDS)
 
 
 def _describe(backend: Backend, name: str) -> JobDescription | None:

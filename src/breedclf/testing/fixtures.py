@@ -16,7 +16,7 @@ import pytest
 from breedclf.api.endpoint import Endpoint
 from breedclf.backends.common.folder import HOME_VARIABLE
 from breedclf.backends.local.backend import LocalBackend
-from breedclf.backends.local.forkserver_client import end_forkserver
+from breedclf.backends.local.forkserver_client import end_forkservers
 from breedclf.config import TrainingConfig
 from breedclf.jobs import JobSpec
 from breedclf.jobs.handle import Job
@@ -47,7 +47,7 @@ def _breedclf_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
     """What the tests of a session share: cached features, and the process that has imported torch for their jobs."""
     folder = tmp_path_factory.mktemp("breedclf-session")
     yield folder
-    end_forkserver(folder, sys.executable)
+    end_forkservers(sys.executable)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ def _pack(folder: Path, archive: Path) -> None:
     with (
         archive.open("wb") as raw,
         gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=0, mtime=0) as stored,
-        tarfile.open(fileobj=stored, mode="w|", format=tarfile.GNU_FORMAT) as tar,
+        tarfile.open(fileobj=stored, mode="w", format=tarfile.GNU_FORMAT) as tar,
     ):
         for path in files:
             member = tarfile.TarInfo(path.relative_to(folder).as_posix())

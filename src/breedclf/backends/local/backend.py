@@ -13,6 +13,7 @@ from breedclf.backends.common.container import ENTRY, job_arguments, job_environ
 from breedclf.backends.common.folder import JobFolder, create_job_folder, job_folder
 from breedclf.backends.common.processes import MARK, Identity, run_supervisor
 from breedclf.backends.common.submission import checked_source, job_request
+from breedclf.backends.local.forkserver_client import end_forkservers, is_prepared
 from breedclf.backends.local.slots import cores_of_this_machine, gpus_of_this_machine
 from breedclf.backends.local.stored_backend import StoredBackend
 from breedclf.errors import ConfigError, JobError
@@ -34,7 +35,7 @@ class LocalSettings:
     cores: int
     gpus: tuple[str, ...]
     stop_grace_seconds: float
-    preload: bool
+    preload: bool | None
     python: str
     max_log_bytes: int
 
@@ -48,8 +49,9 @@ class LocalBackend(StoredBackend):
             of them, so such jobs run one after another.
         gpus: GPUs for all jobs together, as in CUDA_VISIBLE_DEVICES; all of this machine's if not given.
         stop_grace_seconds: seconds between asking a job to end and killing it.
-        preload: fork jobs from a process that has imported torch, which saves the import for every job after the
-            first; the process exits when it is idle.
+        preload: whether jobs are forked from a process that has imported torch, which saves the import for every job
+            after the first; the process exits when it is idle. By default breedclf's own jobs without a GPU are, on
+            Linux and with this interpreter; True adds all others on Linux, False turns it off.
         python: the interpreter of the jobs; this one if not given.
         max_log_bytes: the log's size limit in bytes; the middle of a longer log is dropped.
 
@@ -70,7 +72,7 @@ class LocalBackend(StoredBackend):
         cores: int | None = None,
         gpus: Sequence[str] | None = None,
         stop_grace_seconds: float = DEFAULT_STOP_GRACE_SECONDS,
-        preload: bool = False,
+        preload: bool | None = None,
         python: StrPath | None = None,
         max_log_bytes: int = DEFAULT_MAX_LOG_BYTES,
         clock: Clock = SYSTEM_CLOCK,
@@ -134,11 +136,11 @@ class LocalBackend(StoredBackend):
         folder.interrupt_file.touch()
 
     def close(self) -> None:
-        """End the process that `preload` started, if it runs; jobs continue, and the next job starts it again."""
-        if self.settings.preload:
-            from breedclf.backends.local.forkserver_client import end_forkserver
+        """End the idle processes that jobs are forked from; running jobs continue, and the next job starts one again.
 
-            end_forkserver(self.home, self.settings.python)
+        They are shared by all backends of this user with this interpreter.
+        """
+        end_forkservers(self.settings.python)
 
     def join(self, name: str, *, timeout_seconds: float = _JOIN_SECONDS) -> None:
         """Wait until the supervisor of an ended job has exited, which happens an instant after the job's end.
@@ -177,7 +179,9 @@ class LocalBackend(StoredBackend):
             "total_gpus": list(settings.gpus),
             "stop_grace_seconds": settings.stop_grace_seconds,
             "max_log_bytes": settings.max_log_bytes,
-            "preload": settings.preload,
+            "preload": is_prepared(
+                settings.preload, has_own_source=spec.source is not None, gpus=gpus, python=settings.python
+            ),
         }
 
     def _start_supervisor(self, folder: JobFolder) -> None:

@@ -55,7 +55,7 @@ class SpawnedChild:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 pass_fds=command.inherited,
-                preexec_fn=_kill_with_parent(),
+                preexec_fn=kill_with_parent(),
             )
         except BaseException:
             os.close(read_end)
@@ -73,19 +73,19 @@ class SpawnedChild:
         self._process.wait()
 
 
-def _kill_with_parent() -> Callable[[], None] | None:
-    """A function that makes the kernel kill the new process with the supervisor; None where it can't (not Linux).
+def kill_with_parent() -> Callable[[], None] | None:
+    """A function that makes the kernel kill the forked process with this one; None where it can't (not Linux).
 
-    It runs between fork and exec, so the library is loaded here, before the fork.
+    It runs right after the fork, so the library is loaded here, before it.
     """
     if sys.platform != "linux":
         return None
     prctl = ctypes.CDLL(None, use_errno=True).prctl
-    supervisor = os.getpid()
+    parent = os.getpid()
 
     def set_death_signal() -> None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != supervisor:  # it died before this call
+        if os.getppid() != parent:  # it died before this call
             os._exit(1)
 
     return set_death_signal

@@ -1,11 +1,12 @@
 """A process that has imported torch and forks jobs, so that only the first job pays for the import.
 
 It has no threads and has computed nothing when it forks, so a forked job computes what a fresh process would: thread
-counts are set after the fork, CUDA is initialized in the job, and breedclf is imported from the job's own bundle.
+counts are set after the fork, CUDA is initialized in the job, and breedclf is imported from the job's own bundle. It
+retires as soon as a file that it has imported changes.
 
 `multiprocessing`'s fork server can't be used: it exits with the process that started it, and listens on an address that
 only that process and its children know. Every job has its own supervisor process, so that server would fork one job and
-exit. This one is shared by all supervisors of a home folder, and outlives each of them.
+exit. This one is shared by all supervisors that would start equal processes, and outlives each of them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
+import io
 import json
 import os
 import runpy
@@ -22,22 +24,44 @@ import socket
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from breedclf.backends.common.locks import try_lock
+from breedclf.backends.local.child import kill_with_parent
+from breedclf.files.file_stat import FileStat
 from breedclf.runtime.quick_exit import leave
 
 _POLL_SECONDS = 0.02
 _PRELOADED = (
     "numpy",
+    "numpy.ctypeslib",
+    "numpy.ma",
+    "numpy.typing",
     "PIL.Image",
+    "PIL.ImageCms",
+    "PIL.ImageOps",
+    "PIL.ImageSequence",
+    "PIL.JpegImagePlugin",
+    "PIL.PngImagePlugin",
     "filelock",
+    "jinja2",
+    "platformdirs",
     "psutil",
     "pydantic",
+    "pydantic.functional_validators",
+    "pydantic.json_schema",
+    "pydantic.main",
+    "pydantic.type_adapter",
     "safetensors.torch",
+    "sqlite3",
+    "tomllib",
     "tqdm",
+    "yaml",
     "torch",
+    "torch.utils.flop_counter",
+    "torch.utils.serialization",
     "torchvision",
     "torchvision.transforms.v2",
 )
@@ -47,18 +71,21 @@ _MAX_DESCRIPTORS = 250
 class _Server:
     """Forks a job per request and sends its exit code; a job is killed when the supervisor that requested it exits."""
 
-    def __init__(self, listener: socket.socket, lock: int, idle_seconds: float) -> None:
+    def __init__(self, listener: socket.socket, files: Sequence[Path], lock: int, idle_seconds: float) -> None:
         self._listener = listener
+        self._files = files
         self._lock = lock
         self._idle_seconds = idle_seconds
         self._clients: dict[int, socket.socket] = {}
         self._selector = selectors.DefaultSelector()
         self._selector.register(listener, selectors.EVENT_READ)
-        self._is_ending = False
+        self._is_retired = False
+        self._imported = _file_stats()
+        self._kill_with_server = kill_with_parent()
 
     def serve(self) -> None:
         last = time.monotonic()
-        while self._clients or (not self._is_ending and time.monotonic() - last < self._idle_seconds):
+        while self._clients or (not self._is_retired and time.monotonic() - last < self._idle_seconds):
             for key, _ in self._selector.select(_POLL_SECONDS if self._clients else 1.0):
                 if key.fileobj is self._listener:
                     self._accept()
@@ -67,6 +94,18 @@ class _Server:
             self._reap()
             if self._clients:
                 last = time.monotonic()
+        self._retire()
+
+    def _retire(self) -> None:
+        """Make room for another server; running jobs are still waited for."""
+        if self._is_retired:
+            return
+        self._is_retired = True
+        self._selector.unregister(self._listener)
+        self._listener.close()
+        for file in self._files:
+            file.unlink(missing_ok=True)
+        os.close(self._lock)
 
     def _accept(self) -> None:
         connection, _ = self._listener.accept()
@@ -74,8 +113,10 @@ class _Server:
             connection.settimeout(10)
             header, descriptors, _, _ = socket.recv_fds(connection, 16, _MAX_DESCRIPTORS)
             length, _, payload = header.partition(b"\n")
-            if length == b"0":
-                self._is_ending = True
+            if length == b"0" or _file_stats() != self._imported:
+                self._retire()  # first, so that the client finds another server, or starts one
+                for descriptor in descriptors:
+                    os.close(descriptor)
                 connection.close()
                 return
             while len(payload) < int(length):
@@ -116,6 +157,8 @@ class _Server:
     def _become_job(self, request: dict[str, Any], descriptors: list[int], connection: socket.socket) -> NoReturn:
         """In the fork: release the server's resources, take on the job's, and run its script."""
         os.setsid()
+        if self._kill_with_server is not None:
+            self._kill_with_server()
         for server_socket in (connection, self._listener, *self._clients.values()):
             server_socket.close()
         self._selector.close()
@@ -123,10 +166,10 @@ class _Server:
         os.dup2(descriptors[0], 1)
         os.dup2(descriptors[0], 2)
         os.close(descriptors[0])
-        for name, descriptor in (("stdout", 1), ("stderr", 2)):  # the server's streams may differ
-            setattr(sys, name, open(descriptor, "w", encoding="utf-8", closefd=False, buffering=1))  # noqa: SIM115
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
-            signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
+        for name, descriptor, errors in (("stdout", 1, "strict"), ("stderr", 2, "backslashreplace")):
+            raw = open(descriptor, "wb", buffering=0, closefd=False)  # noqa: SIM115
+            setattr(sys, name, io.TextIOWrapper(raw, encoding="utf-8", errors=errors, write_through=True))
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         os.environ.clear()
         os.environ.update(request["environment"])
         os.chdir(request["folder"])
@@ -156,21 +199,21 @@ def main() -> None:
         return  # another server is running
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in _PRELOADED:
-        with contextlib.suppress(ImportError):
+        with contextlib.suppress(Exception):  # the job reports what it can't import
             importlib.import_module(name)
     gc.collect()
     gc.freeze()  # a collection in a fork would copy every page with objects
-    Path(address).unlink(missing_ok=True)
+    path = Path(address)
+    path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
     listener.listen(128)
     script = None
     try:
-        _Server(listener, lock, float(idle_seconds)).serve()
+        _Server(listener, (path, Path(lock_file)), lock, float(idle_seconds)).serve()
     except _JobCode as job:
         script = job.script
     if script is None:
-        Path(address).unlink(missing_ok=True)
         return
     leave(_run_script(script))
 
@@ -188,6 +231,12 @@ def _run_script(script: str) -> int:
         traceback.print_exc()
         return 1
     return 0
+
+
+def _file_stats() -> dict[str, object]:
+    """The file stats of the interpreter, of all imported modules, and of the folders that modules are found in."""
+    files = {str(getattr(module, "__file__", None)) for module in list(sys.modules.values())}
+    return {path: FileStat.at(path) for path in {os.path.realpath(sys.executable), *files, *sys.path}}
 
 
 def _reset_numerics() -> None:

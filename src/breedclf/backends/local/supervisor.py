@@ -157,7 +157,7 @@ class Supervisor:
             from breedclf.backends.local.forkserver_client import ForkserverError, forked_child
 
             try:
-                return forked_child(Path(options["home"]), command)
+                return forked_child(command)
             except ForkserverError:
                 traceback.print_exc()  # start it without the fork server
         return SpawnedChild(command)
