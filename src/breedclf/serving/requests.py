@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ import torch
 
 from breedclf.inference.prediction import Prediction
 from breedclf.runtime.threads import single_core_threads
+from breedclf.serving.admission import Admission
 from breedclf.serving.batching import Batcher
 from breedclf.serving.core import BusyError, RequestError, images_in
 from breedclf.serving.decoding.decoders import Decoders
@@ -36,7 +36,8 @@ class Bounds:
 
     `max_pending` counts images from admission to response. A request is admitted with all its images once its body has
     arrived, if fewer images than that are pending, so that requests with several images aren't always refused under
-    load; others are refused with 503 immediately. Two batches keep the network busy; more would only wait longer.
+    load; others are refused with 503 immediately (see `Admission`). Two batches keep the network busy; more would only
+    wait longer.
 
     Up to `max_arriving` bodies with `max_arriving_bytes` in total may be in transit; beyond that, the oldest one is
     refused. A body over the size limit is read and discarded up to `max_discarded_bytes`, so that the client receives
@@ -64,8 +65,7 @@ class Pipeline:
         self.engine = engine
         self._bounds = bounds
         self._clock = clock
-        self._pending = 0
-        self._seconds_each = 0.05
+        self.admission = Admission(bounds.max_pending, clock=clock)
         self._decoders = Decoders(engine, bounds.decoders, seconds=bounds.decode_seconds, clock=clock)
         self._parser = ThreadPoolExecutor(1, "parse")
         self._explaining = 0
@@ -73,29 +73,6 @@ class Pipeline:
         self._batcher: Batcher[torch.Tensor, Prediction] = Batcher(
             engine.forward, max_batch=bounds.max_batch, max_delay_seconds=bounds.max_delay_seconds, clock=clock
         )
-
-    def require_capacity(self, *, held: int = 0) -> None:
-        """Check that there is capacity for one more request; `held` is the number of its own admitted images.
-
-        Raises:
-            BusyError: too many other images are pending.
-        """
-        if self._pending - held >= self._bounds.max_pending:
-            wait = max(1, math.ceil(self._pending * self._seconds_each))
-            raise BusyError("Overloaded", f"{self._pending} images are waiting; try again in {wait} s", wait)
-
-    def admit(self, images: int, *, held: int = 0) -> None:
-        """Admit more images of a request that already has `held`; call `release` when they are done.
-
-        Raises:
-            BusyError: too many other images are pending.
-        """
-        self.require_capacity(held=held)
-        self._pending += images
-
-    def release(self, images: int) -> None:
-        """Release the capacity of admitted images."""
-        self._pending -= images
 
     async def parsed(self, body: bytes, content_type: str | None) -> list[bytes]:
         """`images_in` in a thread, so that it doesn't block the event loop.
@@ -112,7 +89,6 @@ class Pipeline:
         Raises:
             RequestError: an image can't be decoded, or the time limit was reached.
         """
-        started = self._clock()
         async with self._time_limit():
             done = await asyncio.gather(*map(self._predict_one, images), return_exceptions=True)
         answers = []
@@ -122,8 +98,7 @@ class Pipeline:
             if isinstance(each, BaseException):
                 raise each
             answers.append(each)
-        seconds = (self._clock() - started) / max(1, self._pending)
-        self._seconds_each += 0.2 * (min(seconds, 5.0) - self._seconds_each)
+        self.admission.answered(len(answers))
         return answers
 
     async def explain(self, image: bytes, wanted: ExplanationRequest) -> tuple[Prediction, dict[str, Any]]:

@@ -143,7 +143,7 @@ async def _no_route(request: Request, error: Exception) -> Response:
 async def _predict(service: Service, request: Request) -> Response:
     pipeline = service.ready_pipeline()
     headers = request.headers
-    pipeline.require_capacity()
+    pipeline.admission.require_capacity()
     accepted = accepted_types(headers.get("accept"))
     parameters = request.url.query, headers.get(ATTRIBUTES_HEADER)
     top, wanted = requested_count(*parameters), requested_explanation(*parameters)
@@ -153,17 +153,17 @@ async def _predict(service: Service, request: Request) -> Response:
     body = await service.arrivals.body(request.receive)
     kind, held = media_type(headers.get("content-type")), 0
     try:
-        pipeline.admit(1)
+        pipeline.admission.admit(1)
         held = 1
         images = await pipeline.parsed(body, kind) if kind == JSON else images_in(body, kind, service.limits)
         del body
         if len(images) > 1:
-            pipeline.admit(len(images) - 1, held=1)
+            pipeline.admission.admit(len(images) - 1, held=1)
             held = len(images)
         request.state.images = held
         predictions, explanation = await _answers(pipeline, images, wanted)
     finally:
-        pipeline.release(held)
+        pipeline.admission.release(held)
     service.on_prediction()
     content, content_type = answer(predictions, accepted, top, explanation)
     return Response(content, media_type=content_type)
