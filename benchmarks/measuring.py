@@ -87,7 +87,7 @@ def ratios(numerator: Sequence[float], denominator: Sequence[float]) -> dict[str
 
 
 def report(name: str, goals: list[dict[str, Any]], details: dict[str, Any], arguments: argparse.Namespace) -> int:
-    """Print the goals and results, save them if requested (quick ones aren't); 0 if all goals were reached, otherwise 1."""
+    """Print the goals and results, save them if requested (never quick ones), and return whether a goal was missed."""
     document = {"benchmark": name, "quick": arguments.quick, "machine": machine(), "goals": goals, "details": details}
     if arguments.save and arguments.quick:
         print("not saved: a quick result is no measurement", file=sys.stderr)

@@ -70,7 +70,8 @@ def main() -> int:
     given = arguments(__doc__, repeats=3, needs_data=False)
     aws = os.environ.get("BREEDCLF_AWS_CLI") or shutil.which("aws")
     if aws is None:
-        sys.exit("the AWS command line wasn't found: see the docstring of benchmarks/upload.py")
+        print("skipped: no AWS command line; see the docstring of benchmarks/upload.py", file=sys.stderr)
+        return 0
     found: dict[str, list[dict[str, float]]] = {"breedclf": [], "aws": [], "breedclf again": [], "aws again": []}
     with tempfile.TemporaryDirectory() as folder, s3() as url:
         write_files(Path(folder))
