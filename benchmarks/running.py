@@ -18,6 +18,8 @@ import psutil
 
 from benchmarks.measuring import at_least
 
+ROOT = Path(__file__).parents[1]
+
 
 def run(
     name: str, flags: Sequence[str], *, limit_seconds: float, environment: Mapping[str, str] | None = None
@@ -45,9 +47,7 @@ def run(
 
 def _run(command: Sequence[str], output: Any, limit_seconds: float, environment: Mapping[str, str]) -> int | None:
     """The exit code; None if the limit was reached. No process is left, however this ends."""
-    process = subprocess.Popen(
-        command, cwd=Path(__file__).parents[1], stdout=output, env=environment, start_new_session=True
-    )
+    process = subprocess.Popen(command, cwd=ROOT, stdout=output, env=environment, start_new_session=True)
     try:
         return process.wait(limit_seconds)
     except subprocess.TimeoutExpired:
@@ -66,3 +66,4 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(psutil.NoSuchProcess):
             each.kill()
     process.wait()
+    psutil.wait_procs(started, timeout=1)
