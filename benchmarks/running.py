@@ -24,25 +24,25 @@ ROOT = Path(__file__).parents[1]
 def run(
     name: str, flags: Sequence[str], *, limit_seconds: float, environment: Mapping[str, str] | None = None
 ) -> dict[str, Any] | None:
-    """Its document, with the `seconds` it took; None if it was skipped.
+    """Its document, with the `seconds` and `cpu_seconds` it took; None if it was skipped.
 
     One that fails, or is killed at the limit with all processes that it started, has a document with a missed goal.
     """
     command = [sys.executable, "-m", f"benchmarks.{name}", "--json", *flags]
-    started = time.perf_counter()
+    started, cpu_before = time.perf_counter(), _cpu_seconds()
     with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
         code = _run(command, output, limit_seconds, {**os.environ, **(environment or {})})
         output.seek(0)
         text = output.read()
-    seconds = time.perf_counter() - started
+    took = {"seconds": time.perf_counter() - started, "cpu_seconds": _cpu_seconds() - cpu_before}
     if text.startswith("{") and code is not None:
-        return {**json.loads(text), "seconds": seconds}
+        return {**json.loads(text), **took}
     print(text, end="", file=sys.stderr)
     if code == 0:
         return None
     why = f"stopped after {limit_seconds:g} s" if code is None else f"exit code {code}"
     failed = at_least(f"{name}: completes ({why})", 0, 1)
-    return {"benchmark": name, "goals": [failed], "failed": why, "seconds": seconds}
+    return {"benchmark": name, "goals": [failed], "failed": why, **took}
 
 
 def _run(command: Sequence[str], output: Any, limit_seconds: float, environment: Mapping[str, str]) -> int | None:
@@ -54,6 +54,12 @@ def _run(command: Sequence[str], output: Any, limit_seconds: float, environment:
         return None
     finally:
         _kill(process)
+
+
+def _cpu_seconds() -> float:
+    """Of all processes that this one has waited for, and that those have."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

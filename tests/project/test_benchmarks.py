@@ -97,7 +97,7 @@ def test_ctrl_c_prints_what_is_finished(monkeypatch: pytest.MonkeyPatch, capsys:
     def interrupted(name: str, *_: object, **__: object) -> dict[str, Any]:
         if name == "decode":
             raise KeyboardInterrupt
-        return {"benchmark": name, "goals": [], "seconds": 2.0}
+        return {"benchmark": name, "goals": [], "seconds": 2.0, "cpu_seconds": 1.0}
 
     monkeypatch.setattr(runner, "run", interrupted)
     monkeypatch.setattr(sys, "argv", ["benchmarks", "startup", "decode", "forward", "--json"])
