@@ -72,7 +72,10 @@ def processes(details: Details) -> list[Bar]:
         for network, found in details["networks"].items()
         for bar in sorted(
             (
-                measured(f"{network.removeprefix('timm:')}: {name}", [run["process_seconds"] for run in each["runs"]])
+                measured(
+                    f"{_short(network)}: {name.removesuffix(', shipped')}",
+                    [run["process_seconds"] for run in each["runs"]],
+                )
                 for name, each in found["contenders"].items()
             ),
             key=lambda bar: bar.value,
@@ -126,10 +129,14 @@ def newest(name: str) -> list[tuple[str, dict[str, Any]]]:
     return [(path.stem, json.loads(path.read_text(encoding="utf-8"))) for path in reversed(latest)]
 
 
+def _short(network: str) -> str:
+    return network.removeprefix("timm:tf_efficientnet_")
+
+
 def time_shares(title: str, details: Details) -> Markup:
     """Shares of each command's time, by network."""
     rows = {
-        f"{network.removeprefix('timm:')}: {command}": parts
+        f"{_short(network)}: {command}": parts
         for network, found in details["seconds"].items()
         for command, parts in found.items()
     }
@@ -158,9 +165,11 @@ class _Benchmark(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         name = self.arguments[0]
+        if name not in PLOTS:
+            raise self.error(f"{name} has no plot")
         documents = newest(name)
         if not documents:
-            raise self.error(f"benchmarks/results has no results of {name}")
+            return [nodes.paragraph(text=f"No result of {name} is saved yet.")]
         return [node for plot, document in documents for node in _shown(name, plot, document)]
 
 
