@@ -21,7 +21,7 @@ REASONS = [
     ("decode", "2000 x 1500, dct", "reading the entropy-coded blocks takes 3.9 of 4.7 ms, which no scale avoids"),
     ("epoch", "plain fp32 loop", "without bf16, the frozen backbone is twice as fast as eager fp32, not three times"),
     ("epoch", "correct test images", "one seed per repeat; over five seeds both heads get 48 of 50 images"),
-    ("epoch", "test pictures right", "one seed per repeat; over five seeds both heads get 48 of 50 images"),
+    ("epoch", "test ", "one seed per repeat; over five seeds both heads get 48 of 50 images"),
     ("forward", "frozen forward over", "without bf16, eager fp32 itself reaches two fifths of the machine's limit"),
     ("forward", "frozen forward,", "layers with small matrices, and reading and writing intermediate results"),
     ("forward", "OpenVINO", "both use the same instructions for the same products; int8 exceeds the goal"),
