@@ -30,7 +30,7 @@ WEIGHTS = {
 
 
 def main() -> int:
-    parser = parser_for(__doc__)
+    parser = parser_for(__doc__, quick={"repeats": 1})
     parser.add_argument("--repeats", type=int, default=3, help="repeats (default: 3)")
     parser.add_argument("--data", type=Path, default=DATA / "cub100", help="image folder")
     parser.add_argument("--per-class", type=int, metavar="N", help="use N training images of each class only")

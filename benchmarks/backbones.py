@@ -28,7 +28,7 @@ MOST_DIFFERENCE = {"fp32": 1e-4, "bf16": 0.03}
 
 
 def main() -> int:
-    parser = parser_for(__doc__)
+    parser = parser_for(__doc__, quick={"repeats": 1, "only": list(NETWORKS[:1])})
     parser.add_argument("--repeats", type=int, default=5, help="repeats (default: 5)")
     parser.add_argument("--only", nargs="+", default=list(NETWORKS), metavar="NETWORK", help="networks to measure")
     given = parser.parse_args()

@@ -47,7 +47,7 @@ def main() -> int:
         again = []
         for _ in range(given.repeats):
             started = time.perf_counter()
-            assert all(check(folder, cache_dir=cache, quiet=True).remembered for folder in folders)
+            assert all(check(folder, cache_dir=cache, quiet=True).cached for folder in folders)
             again.append(time.perf_counter() - started)
     wall = ratios(seconds["decoding alone"]["wall"], seconds["doctor"]["wall"])
     cpu = ratios(seconds["decoding alone"]["cpu"], seconds["doctor"]["cpu"])

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.measuring import DATA, arguments, at_least, quickest_precision
-from benchmarks.trainings import IN_BF16, NAME, OURS, compare, reported
+from benchmarks.trainings import IN_BF16, LIBRARIES, NAME, OURS, QUICK, compare, reported
 
 IMAGES = {"train": 96, "valid": 32, "test": 50}
 
@@ -24,7 +24,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as root:
         data = fewer(DATA / NAME, Path(root))
         in_bf16 = IN_BF16 if bf16 else ()  # without bf16, the shipped settings are fastest
-        runs = compare(in_bf16, data, repeats=given.repeats, trainable="all", epochs=1, learning_rate=0.001)
+        libraries = QUICK if given.quick else LIBRARIES
+        runs = compare(
+            in_bf16, data, repeats=given.repeats, libraries=libraries, trainable="all", epochs=1, learning_rate=0.001
+        )
     matched = "bf16" if bf16 else "shipped"
     shipped, alike = runs.fastest("shipped"), runs.fastest(matched)
     goals = [

@@ -54,7 +54,7 @@ def main() -> int:
         at_least("frozen forward over eager fp32 of the same run", median["eager fp32"] / median["ours"], 4.0),
         at_least("frozen forward, relative to the fastest matrix product", rate / reference, 0.85),
     ]
-    runs = in_processes(given.repeats)
+    runs = in_processes(given.repeats, int8=not given.quick)
     for name, seconds_of in runs.items():
         if name != "ours":
             goals.append(at_least(f"{name} over ours, interleaved", ratios(runs["ours"], seconds_of)["median"], 1.3))
@@ -72,13 +72,14 @@ def drawn() -> StateDict:
     return {name: value for name, value in resnet50().state_dict().items() if not name.startswith("fc.")}
 
 
-def in_processes(repeats: int) -> dict[str, list[float]]:
-    """Seconds per batch for each engine, one process at a time; int8 is calibrated on noise, for speed only."""
+def in_processes(repeats: int, *, int8: bool) -> dict[str, list[float]]:
+    """Seconds per batch for each engine, one process at a time; int8 is calibrated on noise, for a minute."""
     if find_spec("openvino") is None or torch.cuda.is_available():
         print("  OpenVINO skipped: it isn't installed, or the other engines ran on a GPU", file=sys.stderr)
         return {}
     precision = quickest_precision()
-    engines = {"ours": "torch", f"OpenVINO in {precision}": precision, "OpenVINO in int8": "int8"}
+    engines = {"ours": "torch", f"OpenVINO in {precision}": precision}
+    engines |= {"OpenVINO in int8": "int8"} if int8 else {}
     runs: dict[str, list[float]] = {name: [] for name in engines}
     for repeat in range(repeats):
         for name, engine in engines.items():

@@ -24,7 +24,7 @@ MOST_SECONDS = 1.2
 
 
 def main() -> int:
-    parser = parser_for(__doc__)
+    parser = parser_for(__doc__, quick={"repeats": 1})
     parser.add_argument("--datasets", nargs="+", choices=DATASETS, default=list(DATASETS), help="default: all")
     parser.add_argument("--backbones", nargs="+", choices=BACKBONES, default=list(BACKBONES), help="default: all")
     parser.add_argument("--repeats", type=int, default=3, help="pairs of processes that are timed; 0 for none")

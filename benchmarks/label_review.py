@@ -29,7 +29,7 @@ _MOST_GAP = 0.1
 
 
 def main() -> int:
-    parser = parser_for(__doc__)
+    parser = parser_for(__doc__, quick={"networks": NETWORKS[:1]})
     parser.add_argument("--cache-dir", type=Path, help="where features are stored (default: the platform's folder)")
     parser.add_argument("--data", nargs="+", choices=SEEDS, default=["hymenoptera", "dog-groups"], help="datasets")
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS, help="backbones")

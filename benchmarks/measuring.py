@@ -87,9 +87,11 @@ def ratios(numerator: Sequence[float], denominator: Sequence[float]) -> dict[str
 
 
 def report(name: str, goals: list[dict[str, Any]], details: dict[str, Any], arguments: argparse.Namespace) -> int:
-    """Print the goals and results, save them if requested, and return 0 if all goals were reached, otherwise 1."""
-    document = {"benchmark": name, "machine": machine(), "goals": goals, "details": details}
-    if arguments.save:
+    """Print the goals and results, save them if requested (never quick ones), and return whether a goal was missed."""
+    document = {"benchmark": name, "quick": arguments.quick, "machine": machine(), "goals": goals, "details": details}
+    if arguments.save and arguments.quick:
+        print("not saved: a quick result is no measurement", file=sys.stderr)
+    elif arguments.save:
         about = document["machine"]
         slug = _slug(f"{about['processor']} {about['instructions']} {about['cores']} cores")
         RESULTS.mkdir(exist_ok=True)
@@ -118,17 +120,36 @@ def at_most(what: str, value: float, goal: float) -> dict[str, Any]:
     return {"what": what, "value": value, "goal": f"<= {goal}", "reached": value <= goal}
 
 
-def parser_for(description: str | None) -> argparse.ArgumentParser:
-    """A parser with the arguments of every benchmark."""
-    parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose options have other defaults with `--quick`."""
+
+    quick: Mapping[str, object] = {}
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        given, unknown = super().parse_known_args(args, namespace)
+        if given.quick:
+            self.set_defaults(**self.quick)
+            return super().parse_known_args(args, None)
+        return given, unknown
+
+
+def parser_for(description: str | None, *, quick: Mapping[str, object] | None = None) -> Parser:
+    """A parser with the arguments of every benchmark; `quick` has the defaults of its options with `--quick`."""
+    parser = Parser(description=(description or "").splitlines()[0])
+    parser.quick = quick or {}
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--save", action="store_true", help="save the result in benchmarks/results/")
+    parser.add_argument("--quick", action="store_true", help="fewer repeats or less data; such results aren't saved")
     return parser
 
 
-def arguments(description: str | None, *, repeats: int = 5, needs_data: bool = True) -> argparse.Namespace:
-    parser = parser_for(description)
-    parser.add_argument("--repeats", type=int, default=repeats, help=f"repeats (default: {repeats})")
+def arguments(
+    description: str | None, *, repeats: int = 5, quick_repeats: int = 1, needs_data: bool = True
+) -> argparse.Namespace:
+    parser = parser_for(description, quick={"repeats": quick_repeats})
+    parser.add_argument(
+        "--repeats", type=int, default=repeats, help=f"repeats (default: {repeats}; quick: {quick_repeats})"
+    )
     parsed = parser.parse_args()
     if needs_data and not WEIGHTS.is_file():
         parser.exit(0, f"skipped: no photos and weights in {DATA}; set BREEDCLF_TEST_DATA\n")

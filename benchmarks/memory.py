@@ -25,7 +25,7 @@ GOAL_KB = 15.0
 
 
 def main() -> int:
-    parser = parser_for(__doc__)
+    parser = parser_for(__doc__, quick={"counts": (100, 400)})
     parser.add_argument("--counts", type=int, nargs="+", default=COUNTS, help="numbers of images, in ascending order")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -28,7 +28,7 @@ KINDS = ("loaded", "read")
 
 
 def main() -> int:
-    parser = parser_for(__doc__)
+    parser = parser_for(__doc__, quick={"repeats": 1, "images": 2_000})
     parser.add_argument("--images", type=int, default=IMAGES, help=f"images (default: {IMAGES:,})")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each kind (default: 3)")
     given = parser.parse_args()

@@ -8,27 +8,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torchvision import datasets, models, transforms
+from torchvision import datasets
+
+from benchmarks.networks import new_network, preparation
 
 WORKERS = 2
-MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
-PREPARE = transforms.Compose(
-    [transforms.Resize(256), transforms.CenterCrop(224), transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
-)
 
 
 @dataclass(frozen=True)
 class PlainLoop:
-    """A ResNet-50 with a new head, trained with SGD on images decoded by PIL.
+    """A network with a new head, trained with SGD on images decoded by PIL.
 
     As in tutorials it computes in fp32, with all of the network in train mode. With `precision`, fp32 or bf16, it is as
     quick as a plain loop gets: what is frozen stays in eval mode, and bf16 is had by autocast.
     """
 
     data: Path
-    weights: Path
+    weights: Path | None
     precision: str | None = None
     trainable: str = "head"
+    architecture: str = "resnet50"
 
     def train(
         self, rate: float, batch: int, epochs: int, *, seed: int = 0, network: torch.nn.Module | None = None
@@ -51,13 +50,9 @@ class PlainLoop:
         return network, valid_loss / len(valid.dataset), right
 
     def network(self, seed: int = 0) -> torch.nn.Module:
-        """ResNet-50 with the given weights and a new head; only trained layers have gradients."""
-        torch.manual_seed(seed)
-        network = models.resnet50()
-        network.load_state_dict(torch.load(self.weights, weights_only=True))
-        network.requires_grad_(self.trainable == "all")
-        network.fc = torch.nn.Linear(network.fc.in_features, len(self.images("train").classes))
-        return network
+        """The network with the given weights and a new head; only trained layers have gradients."""
+        classes = len(self.images("train").classes)
+        return new_network(self.architecture, self.weights, classes, trainable=self.trainable, seed=seed)
 
     @torch.inference_mode()
     def judge(self, network: torch.nn.Module, loader: Any, *, exact: bool = False) -> tuple[float, int]:
@@ -72,7 +67,7 @@ class PlainLoop:
         return loss, right
 
     def images(self, split: str) -> datasets.ImageFolder:
-        return datasets.ImageFolder(str(self.data / split), PREPARE)
+        return datasets.ImageFolder(str(self.data / split), preparation(self.architecture))
 
     def loader(self, split: str, batch: int) -> Any:
         return torch.utils.data.DataLoader(self.images(split), batch, shuffle=split == "train", num_workers=WORKERS)

@@ -40,7 +40,7 @@ Work = Callable[[], float]  # runs something and returns its seconds
 
 
 def main() -> int:
-    given = arguments(__doc__, repeats=100)
+    given = arguments(__doc__, repeats=100, quick_repeats=5)
     accounted: list[float] = []
     cached = paired(*cached_works(accounted), pairs=given.repeats)
     uncached = paired(*uncached_works(), pairs=given.repeats)

@@ -106,7 +106,7 @@ def measure(model: Path, engine: str, *, rounds: int, requests: int) -> dict[str
 
 
 def main() -> int:
-    parser = parser_for(__doc__)
+    parser = parser_for(__doc__, quick={"requests": 64, "rounds": 1, "architecture": "resnet18"})
     parser.add_argument("--requests", type=int, default=2000, help="requests per number of clients (default: 2000)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--architecture", default="resnet50")

@@ -106,7 +106,7 @@ def measure(folders: dict[str, Path], engine: str, *, rounds: int, requests: int
 
 
 def main() -> int:
-    parser = parser_for(__doc__)
+    parser = parser_for(__doc__, quick={"requests": 32, "rounds": 1, "starts": 1, "architecture": "resnet18"})
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--requests", type=int, default=96, help="responses per server and round (default: 96)")
     parser.add_argument("--starts", type=int, default=9, help="first predictions per model (default: 9)")

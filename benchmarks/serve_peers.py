@@ -37,7 +37,7 @@ SERVERS = {
 
 
 def main() -> int:
-    parser = parser_for(__doc__)
+    parser = parser_for(__doc__, quick={"requests": 32, "rounds": 1})
     parser.add_argument("--requests", type=int, default=1000, help="requests per number of clients (default: 1000)")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()

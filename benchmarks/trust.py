@@ -300,7 +300,7 @@ PARTS: dict[str, Callable[[Setup], Measured]] = {
 
 
 def main() -> int:
-    parser = parser_for(__doc__)
+    parser = parser_for(__doc__, quick={"repeats": 2, "backbones": CHOSEN[:1]})
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="parts to run (default: all)")
     parser.add_argument(
         "--backbones", nargs="+", choices=CHOSEN, default=list(CHOSEN), help="networks to measure (default: all)"

@@ -20,6 +20,7 @@ extensions = [
     "from_code",
     "rule_charts",
     "benchmark_plots",
+    "missed_goals",
 ]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3

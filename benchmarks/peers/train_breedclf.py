@@ -17,7 +17,8 @@ def prepare(task: Task) -> Train:
         settings |= {"freeze": "none", "backbone_learning_rate": task.learning_rate, "augment": "none"}
     config = TrainingConfig(
         data=task.data,
-        weights=str(task.weights),
+        architecture=task.network_name,
+        weights="none" if task.weights is None else str(task.weights),
         epochs=task.epochs,
         batch_size=task.batch,
         learning_rate=task.learning_rate,

@@ -11,9 +11,9 @@ from fastai.vision.all import (
     Learner,
     Normalize,
     Resize,
-    imagenet_stats,
 )
 
+from benchmarks.networks import mean_and_std
 from benchmarks.peers.training import Judge, Task, Train, run
 from benchmarks.plain_loop import WORKERS
 
@@ -23,7 +23,7 @@ def prepare(task: Task) -> Train:
     loaders = ImageDataLoaders.from_folder(
         task.data,
         item_tfms=Resize(224),
-        batch_tfms=[Normalize.from_stats(*imagenet_stats)],
+        batch_tfms=[Normalize.from_stats(*mean_and_std(task.network_name))],
         bs=task.batch,
         num_workers=WORKERS,
     )

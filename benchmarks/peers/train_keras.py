@@ -1,4 +1,4 @@
-"""Keras 3 with the torch backend. Its ResNet50 differs in layout, so weights are random: for speed only."""
+"""Keras 3 with the torch backend. Its networks differ in layout, so weights are random: for speed only."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ os.environ["KERAS_BACKEND"] = "torch"
 
 import keras
 import torch
+from keras import applications
 
 from benchmarks.peers.training import Judge, Task, Train, run
 
@@ -29,7 +30,9 @@ class ChannelsLast(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
 def prepare(task: Task) -> Train:
     if task.bf16:
         keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    base = keras.applications.ResNet50(weights=None, include_top=False, pooling="avg", input_shape=(224, 224, 3))
+    base = {"resnet50": applications.ResNet50, "convnext_tiny": applications.ConvNeXtTiny}[task.network_name](
+        weights=None, include_top=False, pooling="avg", input_shape=(224, 224, 3)
+    )
     base.trainable = task.trainable == "all"
     classes = len(task.images("train").classes)
     model = keras.Sequential([base, keras.layers.Dense(classes, activation="softmax", dtype="float32")])

@@ -12,17 +12,17 @@ from benchmarks.plain_loop import WORKERS
 
 def prepare(task: Task) -> Train:
     network = task.network()
-    network.f, network.i, network.type, network.np = -1, 0, "resnet50", 0  # attributes that its models require
+    network.f, network.i, network.type, network.np = -1, 0, task.network_name, 0  # attributes that its models require
 
     class OurNetwork(ClassificationTrainer):
         def setup_model(self) -> None:
             self.model = ClassificationModel("yolov8n-cls.yaml", nc=len(task.images("train").classes), verbose=False)
             self.model.model, self.model.save = torch.nn.Sequential(network), []
 
-    frozen = [] if task.trainable == "all" else [f"0.{name}" for name, _ in network.named_children() if name != "fc"]
+    frozen = [f"0.{name}" for name, value in network.named_parameters() if not value.requires_grad]
     trainer = OurNetwork(
         overrides={
-            "model": "resnet50",
+            "model": task.network_name,
             "data": str(task.data),
             "epochs": task.epochs,
             "batch": task.batch,

@@ -14,16 +14,22 @@ from typing import Any
 
 import torch
 
+from benchmarks.networks import NETWORKS, head_name
 from benchmarks.plain_loop import PlainLoop
 
 
 @dataclass(frozen=True)
 class Task:
-    """A training task: `trainable` is "head" or "all"; `precision` is "shipped" (default), "fp32" or "bf16"."""
+    """A training task.
+
+    Without `weights`, the network's are random. `trainable` is "head" or "all"; `precision` is "shipped" (default),
+    "fp32" or "bf16".
+    """
 
     data: Path
-    weights: Path
     scratch: Path
+    weights: Path | None = None
+    network_name: str = "resnet50"
     trainable: str = "head"
     precision: str = "shipped"
     epochs: int = 1
@@ -39,15 +45,18 @@ class Task:
     def loop(self) -> PlainLoop:
         """The plain loop, whose network, images and evaluation all programs share."""
         precision = None if self.precision == "shipped" else self.precision
-        return PlainLoop(self.data, self.weights, precision, self.trainable)
+        return PlainLoop(self.data, self.weights, precision, self.trainable, self.network_name)
 
     def network(self) -> torch.nn.Module:
-        """ResNet-50 with the given weights and a new head; only trained layers have gradients."""
+        """The network with the given weights and a new head; only trained layers have gradients."""
         return self.loop.network(self.seed)
 
     def optimizer(self, network: torch.nn.Module) -> torch.optim.Optimizer:
         trainable = [each for each in network.parameters() if each.requires_grad]
         return torch.optim.SGD(trainable, self.learning_rate, momentum=0.9)
+
+    def head_name(self) -> str:
+        return head_name(self.network_name)
 
     def images(self, split: str) -> Any:
         return self.loop.images(split)
@@ -72,8 +81,10 @@ def run(prepare: Callable[[Task], Train]) -> None:
     function that counts correct images, or `dict` if they can't be counted.
     """
     parser = argparse.ArgumentParser()
-    for name in ("data", "weights", "scratch"):
+    for name in ("data", "scratch"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--weights", type=Path)
+    parser.add_argument("--network-name", choices=NETWORKS, default="resnet50")
     parser.add_argument("--trainable", choices=("head", "all"), default="head")
     parser.add_argument("--precision", choices=("shipped", "fp32", "bf16"), default="shipped")
     parser.add_argument("--epochs", type=int, default=1)
@@ -86,6 +97,7 @@ def run(prepare: Callable[[Task], Train]) -> None:
     wall, cpu = time.perf_counter(), _cpu_seconds()
     judge = train()
     document: dict[str, Any] = {"seconds": time.perf_counter() - wall, "cpu_seconds": _cpu_seconds() - cpu}
+    document |= {"process_cpu_seconds": _cpu_seconds(), "ended": time.time()}
     document |= judge()
     os.write(answer, json.dumps(document).encode() + b"\n")
     sys.stderr.flush()

@@ -35,13 +35,14 @@ WEIGHTS = DATA / "weights" / "resnet18-imagenet1k.pth"
 
 
 def main() -> int:
-    parser = parser_for(__doc__)
+    parser = parser_for(__doc__, quick={"repeats": 1, "entries": 20_000})
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="parts to run (default: all)")
-    parser.add_argument("--quick", action="store_true", help="few images, to see that everything works")
     parser.add_argument("--fraction", type=float, default=1.0, help="of the images, except for the simulation's")
-    parser.add_argument("--repeats", type=int, help="runs of each kind (default: 5; quick: 1)")
+    parser.add_argument("--repeats", type=int, default=5, help="runs of each kind (default: 5; quick: 1)")
     parser.add_argument("--before", metavar="REV", help="revision whose pass `cold` is compared with")
-    parser.add_argument("--entries", type=int, help="images of the simulation (default: 10000000; quick: 20000)")
+    parser.add_argument(
+        "--entries", type=int, default=10_000_000, help="images of the simulation (default: 10000000; quick: 20000)"
+    )
     parser.add_argument(
         "--weights",
         default=str(WEIGHTS) if WEIGHTS.is_file() else "none",
@@ -54,10 +55,10 @@ def main() -> int:
             Path(folder),
             given.weights,
             quick=given.quick,
-            repeats=given.repeats or (1 if given.quick else 5),
+            repeats=given.repeats,
             before=given.before,
             fraction=given.fraction,
-            entries=given.entries or (20_000 if given.quick else 10_000_000),
+            entries=given.entries,
         )
         for name in given.only:
             print(f" {name}", file=sys.stderr, flush=True)

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from markupsafe import Markup
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from svg_files import standalone
 
-from breedclf.reporting.charts import Bar, bar_chart
+from breedclf.reporting.charts import Bar, bar_chart, stacked_bar_chart
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 FOLDER = Path("_generated") / "benchmarks"
@@ -62,6 +63,26 @@ def trainings(details: Details) -> list[Bar]:
     return sorted(bars, key=lambda bar: bar.value)
 
 
+def processes(details: Details) -> list[Bar]:
+    """With start-up, by network; results of before 2026-12 have one network, and no start-up."""
+    if "networks" not in details:
+        return trainings(details)
+    return [
+        bar
+        for network, found in details["networks"].items()
+        for bar in sorted(
+            (
+                measured(
+                    f"{_short(network)}: {name.removesuffix(', shipped')}",
+                    [run["process_seconds"] for run in each["runs"]],
+                )
+                for name, each in found["contenders"].items()
+            ),
+            key=lambda bar: bar.value,
+        )
+    ]
+
+
 def serving(details: Details) -> list[Bar]:
     limit = measured("the limit", details["limit_per_second"])
     points = {int(clients): each["per_second"] for clients, each in details["points"].items()}
@@ -83,13 +104,14 @@ def separation(details: Details) -> list[Bar]:
     ]
 
 
-# benchmark: (title, unit, bars)
-PLOTS: dict[str, tuple[str, str, Callable[[Details], list[Bar]]]] = {
+# benchmark: (title, unit, bars; None for shares of the time)
+PLOTS: dict[str, tuple[str, str, Callable[[Details], list[Bar]] | None]] = {
+    "time_shares": ("Where the time of a process goes", "", None),
     "startup": ("Start-up on the command line", "seconds", walls),
     "decode": ("From a JPEG file to the network's input, one core", "images per CPU second", decoding),
     "forward": ("Frozen backbone, 32 images per batch", "images per second", forward),
     "epoch": ("One training run with a cold cache, and a plain loop", "seconds", walls),
-    "peers": ("One epoch of the head, several libraries", "seconds", trainings),
+    "peers": ("One epoch of the head, several libraries", "seconds", processes),
     "finetune": ("One epoch of all layers, several libraries", "seconds", trainings),
     "grid": ("Twelve trials", "seconds", searches),
     "grid_plain": ("Twelve trials, each a complete run", "seconds", grids),
@@ -107,12 +129,33 @@ def newest(name: str) -> list[tuple[str, dict[str, Any]]]:
     return [(path.stem, json.loads(path.read_text(encoding="utf-8"))) for path in reversed(latest)]
 
 
+def _short(network: str) -> str:
+    return network.removeprefix("timm:tf_efficientnet_")
+
+
+def time_shares(title: str, details: Details) -> Markup:
+    """Shares of each command's time, by network."""
+    rows = {
+        f"{_short(network)}: {command}": parts
+        for network, found in details["seconds"].items()
+        for command, parts in found.items()
+    }
+    names = dict.fromkeys(part for parts in rows.values() for part in parts)
+    shares = {name: [parts.get(name, 0.0) for parts in rows.values()] for name in names}
+    return stacked_bar_chart(title, list(rows), shares, shares=True)
+
+
 def write_plots(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for name, (title, unit, bars) in PLOTS.items():
+    for name, (title, *_) in PLOTS.items():
         for plot, document in newest(name):
-            chart = bar_chart(title, bars(document["details"]), value_label=unit)
+            chart = drawn(name, document["details"])
             (folder / f"{plot}.svg").write_text(standalone(title, chart), encoding="utf-8")
+
+
+def drawn(name: str, details: Details) -> Markup:
+    title, unit, bars = PLOTS[name]
+    return time_shares(title, details) if bars is None else bar_chart(title, bars(details), value_label=unit)
 
 
 class _Benchmark(SphinxDirective):
@@ -122,9 +165,11 @@ class _Benchmark(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         name = self.arguments[0]
+        if name not in PLOTS:
+            raise self.error(f"{name} has no plot")
         documents = newest(name)
         if not documents:
-            raise self.error(f"benchmarks/results has no results of {name}")
+            return [nodes.paragraph(text=f"No result of {name} is saved yet.")]
         return [node for plot, document in documents for node in _shown(name, plot, document)]
 
 
@@ -140,12 +185,12 @@ def _shown(name: str, plot: str, document: dict[str, Any]) -> list[nodes.Node]:
         for goal in document["goals"]
     ]
     image = nodes.image(uri=f"/{(FOLDER / plot).as_posix()}.svg", alt=PLOTS[name][0], width="38em")
-    return [image, nodes.caption("", where), _table(("", "measured", "goal", ""), rows)]
+    return [image, nodes.caption("", where), table(("", "measured", "goal", ""), rows, (60, 12, 12, 12))]
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> nodes.table:
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]], widths: tuple[int, ...]) -> nodes.table:
     group = nodes.tgroup(cols=len(head))
-    group += [nodes.colspec(colwidth=width) for width in (60, 12, 12, 12)]
+    group += [nodes.colspec(colwidth=width) for width in widths]
     for part, lines in ((nodes.thead(), [head]), (nodes.tbody(), rows)):
         for line in lines:
             row = nodes.row()

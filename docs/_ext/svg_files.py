@@ -7,7 +7,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-STYLE = Path(__file__).parents[2] / "src" / "breedclf" / "reporting" / "templates" / "style.css"
+TEMPLATES = Path(__file__).parents[2] / "src" / "breedclf" / "reporting" / "templates"
 
 
 def standalone(title: str, drawn: Markup) -> str:
@@ -17,10 +17,9 @@ def standalone(title: str, drawn: Markup) -> str:
         r'<svg class="medium"[^>]*viewBox="0 0 ([\d.]+) ([\d.]+)"[^>]*>(.*?)</svg>', chart, re.DOTALL
     )[0]
     legend = re.findall(r'<li class="(s\d)">(.*?)</li>', chart)
-    css = STYLE.read_text(encoding="utf-8")
-    rules = re.findall(
-        r"^(?::root \{.*?^\}|\.s\d.*?$|svg .*?$)", css[: css.index("@media print")], re.MULTILINE | re.DOTALL
-    )
+    style, charts = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "charts.css"))
+    css = style[: style.index("@media print")] + charts
+    rules = re.findall(r"^(?::root \{.*?^\}|\.s\d.*?$|svg .*?$)", css, re.MULTILINE | re.DOTALL)
     dark = re.findall(r"^@media \(prefers-color-scheme: dark\) \{.*?^\}", css, re.MULTILINE | re.DOTALL)
     font = "svg { font-family: system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif; }"
     named, at, top = [], 12.0, 46.0 if legend else 28.0
