@@ -22,6 +22,7 @@ from benchmarks.measuring import at_least, print_goals
 SPEED = ("startup", "decode", "forward", "backbones", "grid", "epoch", "grid_plain", "peers", "finetune", "accuracy")
 NAMES = (
     *SPEED,
+    "warm_train",
     "training_cost",
     "recipes",
     "heads",
@@ -41,7 +42,7 @@ NAMES = (
     "label_review",
     "console",
 )
-REPEATED = (*SPEED, "scale", "trust")
+REPEATED = (*SPEED, "warm_train", "scale", "trust")
 GROUPS = {"all": NAMES, "speed": SPEED}
 
 
