@@ -29,6 +29,7 @@ from benchmarks.running import run
 SPEED = ("startup", "decode", "forward", "backbones", "grid", "epoch", "grid_plain", "peers", "finetune", "accuracy")
 ALL = (
     *SPEED,
+    "warm_train",
     "training_cost",
     "recipes",
     "heads",
@@ -50,7 +51,7 @@ ALL = (
     "time_shares",
 )
 NAMES = (*ALL, "out_of_core")  # a part of `scale` runs it
-REPEATED = (*SPEED, "scale", "trust")
+REPEATED = (*SPEED, "warm_train", "scale", "trust")
 GROUPS = {"all": ALL, "speed": SPEED}
 LIMIT_SECONDS, QUICK_LIMIT_SECONDS, QUICK_MINUTES = 10_800.0, 300.0, 20
 INTERRUPTED = 130

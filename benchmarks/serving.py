@@ -89,7 +89,7 @@ def _compute(pipe: Connection, model: Path, precision: Any) -> None:
 
     from breedclf.data.decoding import decode_image
     from breedclf.inference.classifier import Classifier
-    from breedclf.runtime.device import available_cores
+    from breedclf.runtime.machine import available_cores
     from breedclf.serving.requests import single_core_threads
 
     classifier = Classifier(model, precision=precision)

@@ -10,6 +10,7 @@ from breedclf.errors import BreedclfError, ConfigError
 from breedclf.models.backbones.backbone import find_backbone
 from breedclf.models.backbones.cost import network_cost
 from breedclf.models.backbones.published_weights import published_weights, torchvision_weights, usable_weights
+from breedclf.runtime.compiler import compiler_deferred
 from breedclf.runtime.extras import require_extra
 from breedclf.runtime.progress import progress_bar
 
@@ -64,7 +65,8 @@ def timm_backbones(pattern: str) -> list[ListedBackbone]:
         ConfigError: no name matches.
     """
     require_extra("timm", purpose=f"--timm {pattern}", install="'breedclf[timm]'")
-    import timm
+    with compiler_deferred():
+        import timm
 
     names = timm.list_models(pattern.removeprefix(TIMM), pretrained=True)
     if not names:

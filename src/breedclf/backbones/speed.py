@@ -12,7 +12,7 @@ import torch
 from breedclf.data.image_source import EncodedImages, ViewDataset
 from breedclf.data.split import SplitImages
 from breedclf.features.extraction import FeatureExtractor
-from breedclf.runtime.device import available_cores
+from breedclf.runtime.machine import available_cores
 
 _SECONDS = 0.5
 _MOST_PASSES = 8

@@ -26,13 +26,13 @@ from breedclf.backends.common.job_writer import Ending, JobWriter
 from breedclf.backends.common.locks import try_lock
 from breedclf.backends.common.processes import Identity
 from breedclf.backends.common.submission import checked_source, job_request
-from breedclf.backends.local.slots import cores_of_this_machine
 from breedclf.backends.local.stored_backend import StoredBackend
 from breedclf.errors import ConfigError
 from breedclf.files.paths import StrPath
 from breedclf.jobs import JobSpec, JobStatus, SecondaryStatus
 from breedclf.jobs.metric_lines import MARKER
 from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
+from breedclf.runtime.machine import available_cores
 from breedclf.runtime.progress import in_notebook
 
 _MAX_LOG_BYTES = 64 << 20
@@ -294,5 +294,5 @@ def _script_surroundings(code: Path, arguments: list[str]) -> Iterator[None]:
 
 
 def _environment(folder: JobFolder, spec: JobSpec) -> dict[str, str]:
-    own = job_environment(folder, spec, cores=cores_of_this_machine(), gpus=(), outer={})
+    own = job_environment(folder, spec, cores=available_cores(), gpus=(), outer={})
     return {name: value for name, value in own.items() if not name.endswith("_NUM_THREADS")}

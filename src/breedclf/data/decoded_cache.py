@@ -22,7 +22,7 @@ from breedclf.data.preprocessing import PIXELS, Preprocessing
 from breedclf.data.split import SplitImages
 from breedclf.errors import ImageError
 from breedclf.files.file_cache import FileCache, cache_key
-from breedclf.runtime.device import available_cores
+from breedclf.runtime.machine import available_cores
 from breedclf.runtime.threads import single_core_threads
 
 FORMAT = "3"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from breedclf.data_check.table_listing import list_table
 from breedclf.errors import DataError
 from breedclf.files.cache_folder import cache_folder
 from breedclf.files.paths import StrPath, user_path
+from breedclf.runtime.machine import available_cores
 from breedclf.runtime.progress import progress_bar
 
 TINY_PX = 32
@@ -124,7 +124,7 @@ def _inspect_all(
 
     tasks = [todo[start : start + _FILES_PER_TASK] for start in range(0, len(todo), _FILES_PER_TASK)]
     bar = progress_bar("checking", total=len(todo), hidden=quiet)
-    pool = ThreadPoolExecutor(threads or _cores(), thread_name_prefix="data-check")
+    pool = ThreadPoolExecutor(threads or available_cores(), thread_name_prefix="data-check")
     try:
         for done in pool.map(inspect_some, tasks):
             bar.update(len(done))
@@ -162,7 +162,3 @@ def _result(
 
 def _counted(names: Iterator[str]) -> dict[str, int]:
     return dict(Counter(names).most_common())
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

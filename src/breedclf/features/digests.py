@@ -15,7 +15,7 @@ from breedclf.data.digests import DIGEST_BYTES, is_unreadable
 from breedclf.data.file_digests import digests_of_files, in_threads
 from breedclf.data.split import SplitImages
 from breedclf.files.known_files import KnownFiles
-from breedclf.runtime.device import available_cores
+from breedclf.runtime.machine import available_cores
 
 _IMAGES_AT_A_TIME = 4096
 _IMAGES_PER_TASK = 64  # a task costs as much as the paths of some hundred files

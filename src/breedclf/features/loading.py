@@ -10,7 +10,8 @@ from breedclf.data.device_decoding import DeviceChunks, DevicePreprocessing
 from breedclf.data.image_source import Chunk, ImageSource, LoadedChunks, ThreadedChunks, ViewDataset
 from breedclf.data.preprocessing import Preprocessing
 from breedclf.data.split import SplitImages
-from breedclf.runtime.device import LoaderSettings, available_cores, loader_settings, shared_memory_bytes
+from breedclf.runtime.device import LoaderSettings, loader_settings, shared_memory_bytes
+from breedclf.runtime.machine import available_cores
 from breedclf.runtime.timers import StepTimer
 from breedclf.runtime.workers import check_may_start, may_start_processes
 

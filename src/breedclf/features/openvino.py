@@ -27,9 +27,9 @@ from breedclf.data.training_data import TrainingData
 from breedclf.errors import ArtifactError, BreedclfError, ConfigError
 from breedclf.features.digests import digests_of
 from breedclf.models.backbones.backbone import StateDict
-from breedclf.runtime.device import available_cores
 from breedclf.runtime.extras import require_extra
 from breedclf.runtime.forking import OPENVINO, check_usable, mark_in_use
+from breedclf.runtime.machine import available_cores
 from breedclf.runtime.telemetry import opt_out
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from breedclf.data.decoding import as_image, as_tensor, decode_image
 from breedclf.data.images import upright_rgb
 from breedclf.data.preprocessing import Preprocessing
 from breedclf.errors import ConfigError, ImageError
-from breedclf.runtime.device import available_cores
+from breedclf.runtime.machine import available_cores
 from breedclf.runtime.threads import chunks_ahead
 
 _MAX_THREADS = 16

@@ -37,7 +37,7 @@ from breedclf.profiling.sampler import Sampler
 from breedclf.profiling.step_recorder import StepRecorder
 from breedclf.profiling.tensor_watch import TensorWatch
 from breedclf.profiling.tracing import Tracer, peak_speed
-from breedclf.runtime.device import available_cores
+from breedclf.runtime.machine import available_cores
 from breedclf.training.hooks import EpochRecord, TrainingHook, TrainingPlan
 from breedclf.training.interruption import was_stopped
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 from dataclasses import dataclass
 
@@ -121,11 +120,6 @@ def compute_for(
         log.warning("precision=bf16: this %s has no bf16 arithmetic, so it will be slower than fp32", name)
     chosen = choose_precision(precision, is_faster_in_bf16=is_faster_in_bf16)
     return Compute(torch.device(name), chosen, channels_last, compiled)
-
-
-def available_cores() -> int:
-    """Number of cores that this process may use; in a container it can be smaller than the machine's."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def shared_memory_bytes() -> int:

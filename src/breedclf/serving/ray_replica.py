@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message
 
-from breedclf.runtime.device import available_cores
+from breedclf.runtime.machine import available_cores
 from breedclf.runtime.telemetry import opt_out
 from breedclf.serving.http.access import ANY_HOST
 from breedclf.serving.http.app import Service, create_app

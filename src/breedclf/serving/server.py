@@ -19,7 +19,7 @@ import uvicorn
 from breedclf.errors import ArtifactError, ConfigError, EndpointError
 from breedclf.inference.classifier import Classifier
 from breedclf.jobs.endpoints import DEFAULT_ENGINE, EngineChoice
-from breedclf.runtime.device import available_cores
+from breedclf.runtime.machine import available_cores
 from breedclf.runtime.quick_exit import leave
 from breedclf.serving.core import Limits
 from breedclf.serving.engines.engine import Engine, TorchEngine

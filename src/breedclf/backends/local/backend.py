@@ -14,12 +14,13 @@ from breedclf.backends.common.folder import JobFolder, create_job_folder, job_fo
 from breedclf.backends.common.processes import MARK, Identity, run_supervisor
 from breedclf.backends.common.submission import checked_source, job_request
 from breedclf.backends.local.forkserver_client import end_forkservers, is_prepared
-from breedclf.backends.local.slots import cores_of_this_machine, gpus_of_this_machine
+from breedclf.backends.local.slots import gpus_of_this_machine
 from breedclf.backends.local.stored_backend import StoredBackend
 from breedclf.errors import ConfigError, JobError
 from breedclf.files.paths import StrPath, user_path
 from breedclf.jobs import JobSpec
 from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
+from breedclf.runtime.machine import available_cores
 
 SUPERVISOR = "breedclf.backends.local.supervisor"
 DEFAULT_STOP_GRACE_SECONDS = 120.0
@@ -81,7 +82,7 @@ class LocalBackend(StoredBackend):
             raise ConfigError("the local backend needs Linux or macOS; use backend=inline on this system")
         super().__init__(home, clock=clock)
         self.settings: LocalSettings = LocalSettings(
-            cores=cores_of_this_machine() if cores is None else cores,
+            cores=available_cores() if cores is None else cores,
             gpus=gpus_of_this_machine() if gpus is None else tuple(gpus),
             stop_grace_seconds=stop_grace_seconds,
             preload=preload,

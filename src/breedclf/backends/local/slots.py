@@ -97,11 +97,6 @@ class Ticket:
             self._descriptor = None
 
 
-def cores_of_this_machine() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def gpus_of_this_machine() -> tuple[str, ...]:
     """Names of the usable NVIDIA GPUs, as in CUDA_VISIBLE_DEVICES; found without torch."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")

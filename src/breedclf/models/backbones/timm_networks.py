@@ -10,6 +10,7 @@ from torch import nn
 from breedclf.config.architectures import TIMM, nearest_names
 from breedclf.data.preprocessing import Preprocessing
 from breedclf.errors import ConfigError
+from breedclf.runtime.compiler import compiler_deferred
 from breedclf.runtime.extras import require_extra
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def timm_settings(name: str) -> PretrainedCfg:
         MissingExtraError: timm isn't installed.
     """
     require_extra("timm", purpose=f"architecture={TIMM}{name}", install="'breedclf[timm]'")
-    import timm
+    with compiler_deferred():
+        import timm
 
     network, _, tag = name.partition(".")
     version = f"timm {timm.__version__}, which is installed here,"
