@@ -1,10 +1,10 @@
 """Run all benchmarks or some by name (`python -m benchmarks all`), and print their goals and results.
 
 `speed` selects the benchmarks of training speed, which take two to three hours on two cores, or a third of that with
-`--repeats 1`; `all` takes longer. Benchmarks that need photos, or the environment of other libraries (`make
-bench-peers`), are skipped with a message if these are missing. A benchmark that fails counts as a missed goal, and the
-others continue. The exit code is 1 if a goal was missed. A single benchmark takes options of its own as well, as in
-`python -m benchmarks scale --only simulation`.
+`--repeats 1`; `all` takes longer. Benchmarks that need photos, a GPU, or the environment of other libraries
+(`make bench-peers`), are skipped with a message if these are missing. A benchmark that fails counts as a missed goal,
+and the others continue. The exit code is 1 if a goal was missed. A single benchmark takes options of its own as well,
+as in `python -m benchmarks scale --only simulation` or `python -m benchmarks gpu --output gpu.json`.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ NAMES = (
     "trust",
     "label_review",
     "console",
+    "gpu",
 )
 REPEATED = (*SPEED, "scale", "trust")
 GROUPS = {"all": NAMES, "speed": SPEED}
