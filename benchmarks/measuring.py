@@ -92,10 +92,8 @@ def report(name: str, goals: list[dict[str, Any]], details: dict[str, Any], argu
     if arguments.save and arguments.quick:
         print("not saved: a quick result is no measurement", file=sys.stderr)
     elif arguments.save:
-        about = document["machine"]
-        slug = _slug(f"{about['processor']} {about['instructions']} {about['cores']} cores")
+        path = result_path(name, document["machine"])
         RESULTS.mkdir(exist_ok=True)
-        path = RESULTS / f"{slug}-{about['date']}-{name}.json"
         path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
         print(f"saved to benchmarks/results/{path.name}", file=sys.stderr)
     if arguments.json:
@@ -103,6 +101,12 @@ def report(name: str, goals: list[dict[str, Any]], details: dict[str, Any], argu
     else:
         print_goals(goals)
     return 0 if all(goal["reached"] for goal in goals) else 1
+
+
+def result_path(name: str, about: Mapping[str, Any]) -> Path:
+    """The file in benchmarks/results/ of a benchmark on the machine that `machine()` describes."""
+    slug = _slug(" ".join(str(about.get(key, "unknown")) for key in ("processor", "instructions", "cores")) + " cores")
+    return RESULTS / f"{slug}-{about.get('date', 'unknown')}-{name}.json"
 
 
 def print_goals(goals: Sequence[Mapping[str, Any]]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import multiprocessing
+import os
 import random
 import socket
 import statistics
@@ -284,10 +285,13 @@ def _retry_after(head: bytes) -> float:
 
 
 @contextmanager
-def served(command: Sequence[str], port: int, request: bytes) -> Iterator[tuple[subprocess.Popen[bytes], float]]:
-    """A server process, and the seconds from its start to its first response."""
+def served(
+    command: Sequence[str], port: int, request: bytes, *, log: Path = Path(os.devnull)
+) -> Iterator[tuple[subprocess.Popen[bytes], float]]:
+    """A server process, and the seconds from its start to its first response; `log` gets what it prints."""
     started = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=file)
     try:
         with _Connection(port) as connection:
             while connection.ask(request)[0] != 200:
