@@ -19,7 +19,7 @@ from tests.toolkit import install_toolkit
 if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
 
-# What tests import stays until the end: looking through it again and again for garbage would take a fifth of collecting.
+# What tests import stays until the end; looking for garbage in it would take a fifth of the time to collect tests.
 gc.disable()
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
