@@ -10,7 +10,7 @@ import pytest
 from breedclf.cli import main
 from breedclf.testing.images import HostileImages, write_hostile_images, write_image_set
 
-QUICK = ["--architecture", "resnet18", "--weights", "none", "--epochs", "1", "--chunk-size", "8"]
+QUICK = ["--architecture", "shufflenet_v2_x0_5", "--weights", "none", "--epochs", "1", "--chunk-size", "8"]
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,7 @@ from breedclf.data.images import ImageLike
 from breedclf.errors import ConfigError
 from breedclf.profiling.verify import timed_fit
 from breedclf.tuning.study import StudyFolder
-from tests.integration.conftest import RESNET
+from tests.integration.conftest import QUICK
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 40, 40, 3), dtype=np.uint8)
 LABELS = ["lying", "standing"] * 6
@@ -63,7 +63,7 @@ class Source:
 
 
 def settings(folder: Path, **changes: Any) -> TrainingConfig:
-    return TrainingConfig(**{**RESNET, "output": folder / "out", "cache_dir": folder / "cache", "epochs": 1, **changes})
+    return TrainingConfig(**{**QUICK, "output": folder / "out", "cache_dir": folder / "cache", "epochs": 1, **changes})
 
 
 def head_of(result: FitResult) -> torch.Tensor:
@@ -122,7 +122,7 @@ if __name__ == "__main__":
     multiprocessing.set_start_method("spawn")
     folder, known = sys.argv[1:]
     images = from_arrays(np.load(folder + "/pixels.npy"), ["lying", "standing"] * 6)
-    quick = {"architecture": "resnet18", "weights": "none", "chunk_size": 8, "epochs": 1, "device": "cpu"}
+    quick = {"architecture": "shufflenet_v2_x0_5", "weights": "none", "chunk_size": 8, "epochs": 1, "device": "cpu"}
     config = TrainingConfig(output=folder + "/again", cache_dir=known, **quick)
     Trainer(config, images=images).fit()
     logging.info("NEXT")

@@ -22,13 +22,14 @@ from breedclf.training.hooks import EpochRecord, TrainingHook
 from breedclf.training.loop import train
 from breedclf.training.task import TrainingTask
 from tests.hostile_images import write
-from tests.integration.conftest import RESNET, write_patterns
+from tests.integration.conftest import QUICK, write_patterns
 
-QUICK_FLAGS = ["--architecture", "resnet18", "--weights", "none", "--epochs", "1", "--chunk-size", "8", "--json"]
+NETWORK_FLAGS = ["--architecture", "shufflenet_v2_x0_5", "--weights", "none"]
+QUICK_FLAGS = [*NETWORK_FLAGS, "--epochs", "1", "--chunk-size", "8", "--json"]
 
 
 def config_of(data: Path, output: Path, **settings: Any) -> TrainingConfig:
-    return TrainingConfig(data=data, output=output, profile="off", **{**RESNET, **settings})
+    return TrainingConfig(data=data, output=output, profile="off", **{**QUICK, **settings})
 
 
 def labels_of(artifact: Path) -> list[str]:
@@ -88,7 +89,7 @@ def test_a_class_that_only_valid_has_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_one_image_a_class_is_trained(tmp_path: Path) -> None:
     data = write_patterns(tmp_path / "data", counts={"train": 1, "valid": 1})
-    result = fit(config_of(data, tmp_path / "out", freeze="layer4", batch_norm="trained", epochs=2))
+    result = fit(config_of(data, tmp_path / "out", freeze="stage3", batch_norm="trained", epochs=2))
     assert len(result.history) == 2
 
 

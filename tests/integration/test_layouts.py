@@ -17,9 +17,9 @@ from breedclf.inference.model_directory import read_card
 from breedclf.training.fit import fit
 from breedclf.training.lr_finder import find_learning_rate
 from tests.hostile_images import write
-from tests.integration.conftest import RESNET, write_patterns
+from tests.integration.conftest import QUICK, write_patterns
 
-FLAGS = ["--architecture", "resnet18", "--weights", "none", "--epochs", "1", "--chunk-size", "8", "--json"]
+FLAGS = ["--architecture", "shufflenet_v2_x0_5", "--weights", "none", "--epochs", "1", "--chunk-size", "8", "--json"]
 
 
 def images(root: Path, *folders: str, count: int = 4) -> Path:
@@ -106,7 +106,7 @@ def test_splits_in_other_words_are_splits_for_every_command(tmp_path: Path, caps
     assert main(["evaluate", str(output / "model"), str(data), "--split", "val", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["count"] == 8
     assert checked(capsys, data)["splits"] == {"train": 16, "valid": 8, "test": 8}
-    config = TrainingConfig(data=data, output=tmp_path / "job", epochs=1, **RESNET)
+    config = TrainingConfig(data=data, output=tmp_path / "job", epochs=1, **QUICK)
     job = Trainer(config, backend=InlineBackend(tmp_path / "home")).submit()
     assert job.wait().status == "Completed"
     assert list(read_card(job.artifact).labels) == labels
@@ -161,6 +161,6 @@ def test_a_class_whose_images_are_all_skipped_is_refused_by_name(tmp_path: Path)
     data = images(tmp_path / "data", "train/a", "train/b", "valid/a")
     for path in (data / "train/b").iterdir():
         path.write_bytes(b"no image")
-    config = TrainingConfig(data=data, output=tmp_path / "out", epochs=1, on_bad_image="skip", **RESNET)
+    config = TrainingConfig(data=data, output=tmp_path / "out", epochs=1, on_bad_image="skip", **QUICK)
     with pytest.raises(DataError, match="no training image of 'b' can be read"):
         fit(config)

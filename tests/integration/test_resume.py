@@ -30,7 +30,7 @@ from breedclf.training.fit import fit
 from breedclf.training.hooks import EpochRecord, StepRecord, TrainingHook
 from breedclf.training.interruption import TrainingInterrupted
 from breedclf.training.results.output_folder import LOCK_FILE
-from tests.integration.conftest import RESNET, write_patterns
+from tests.integration.conftest import QUICK, write_patterns
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="these tests send signals")
 
@@ -50,7 +50,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def config(pictures: Path, cache: Path, tmp_path: Path) -> TrainingConfig:
     settings: dict[str, Any] = {
-        **RESNET,
+        **QUICK,
         "epochs": EPOCHS,
         "batch_size": 4,
         "deterministic": True,
@@ -228,7 +228,8 @@ def test_the_command_line_tells_how_to_go_on_and_does(
     from breedclf.training.progress import ProgressLog
 
     monkeypatch.setattr(ProgressLog, "on_step", EndAt(6, signal.SIGINT).on_step, raising=False)
-    words = ["train", str(config.data), "--architecture", "resnet18", "--weights", "none", "--chunk-size", "8"]
+    words = ["train", str(config.data), "--architecture", "shufflenet_v2_x0_5", "--weights", "none"]
+    words += ["--chunk-size", "8"]
     words += ["--epochs", "8", "--batch-size", "4", "--output", str(config.output)]
     assert main(words) == 130
     assert "To continue, repeat the command with --resume" in capsys.readouterr().err

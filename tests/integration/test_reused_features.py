@@ -28,7 +28,7 @@ from breedclf.models.backbones.backbone import find_backbone
 from breedclf.models.state_dict import fingerprint
 from breedclf.models.weights import load_pretrained
 from breedclf.training.lr_finder import find_learning_rate
-from tests.integration.conftest import RESNET, write_patterns
+from tests.integration.conftest import QUICK, write_patterns
 
 PASS = "through the backbone"
 
@@ -49,7 +49,7 @@ def run(finished: Path, tmp_path: Path) -> TrainingConfig:
 
 
 def config_in(root: Path, data: Path) -> TrainingConfig:
-    return TrainingConfig(data=data, output=root / "out", cache_dir=root / "cache", epochs=1, **RESNET)
+    return TrainingConfig(data=data, output=root / "out", cache_dir=root / "cache", epochs=1, **QUICK)
 
 
 def evaluated(run: TrainingConfig, split: str = "test", **settings: Any) -> tuple[Evaluation, bytes]:
@@ -109,8 +109,8 @@ def test_the_head_alone_is_read_when_all_features_are_stored(run: TrainingConfig
 def test_the_backbone_of_a_model_is_that_of_its_pretrained_weights(run: TrainingConfig) -> None:
     model = run.output / "model"
     _, state = read_artifact(model)
-    pretrained = load_pretrained("resnet18", "none", seed=run.seed)
-    backbone = find_backbone("resnet18")
+    pretrained = load_pretrained("shufflenet_v2_x0_5", "none", seed=run.seed)
+    backbone = find_backbone("shufflenet_v2_x0_5")
     assert fingerprint(backbone.without_head(state)) == pretrained.fingerprint
     assert backbone_fingerprint_of(model, backbone, state) == pretrained.fingerprint
     with safe_open(model / "model.safetensors", framework="pt") as file:
@@ -126,7 +126,7 @@ def test_the_backbone_of_a_model_is_that_of_its_pretrained_weights(run: Training
 
 
 def test_a_fine_tuned_model_has_features_of_its_own(run: TrainingConfig) -> None:
-    tuned = run.replace(freeze="layer4", output=run.output / "tuned")
+    tuned = run.replace(freeze="stage3", output=run.output / "tuned")
     Trainer(tuned).fit()
     assert counts(tuned, "valid") == (8, 0)
     assert counts(tuned, "valid") == (0, 8)
@@ -140,12 +140,12 @@ def test_broken_weights_are_found_before_an_image_passes_through_them(run: Train
 
     card, file = run.output / "model" / "breedclf.json", run.output / "model" / "model.safetensors"
     state = load_file(file)
-    state["layer1.0.conv1.weight"][0] = float("nan")
+    state["stage2.0.branch1.0.weight"][0] = float("nan")
     save_file(state, file)
     card.write_text(
         json.dumps(json.loads(card.read_text()) | {"weights_sha256": sha256(file.read_bytes()).hexdigest()})
     )
-    with pytest.raises(ArtifactError, match="NaN or infinite values in layer1"):
+    with pytest.raises(ArtifactError, match="NaN or infinite values in stage2"):
         evaluated(run)
 
 

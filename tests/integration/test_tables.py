@@ -15,9 +15,9 @@ from breedclf.cli import main
 from breedclf.data.image_folder import scan
 from breedclf.errors import DataError
 from breedclf.profiling.verify import timed_fit
-from tests.integration.conftest import RESNET
+from tests.integration.conftest import QUICK
 
-FLAGS = ["--architecture", "resnet18", "--weights", "none", "--epochs", "1", "--chunk-size", "8"]
+FLAGS = ["--architecture", "shufflenet_v2_x0_5", "--weights", "none", "--epochs", "1", "--chunk-size", "8"]
 
 
 def write_table(tree: Path, table: Path) -> Path:
@@ -72,7 +72,7 @@ def test_a_job_reads_the_table_and_a_table_of_labels(patterns: Path, tmp_path: P
         "labels": {"data": tmp_path / "flat", "labels": tmp_path / "labels.csv"},
     }
     for name, data in cases.items():
-        config = TrainingConfig(**data, epochs=1, device="cpu", output=tmp_path / name, **RESNET)
+        config = TrainingConfig(**data, epochs=1, device="cpu", output=tmp_path / name, **QUICK)
         here = Trainer(config.replace(output=tmp_path / f"{name}-here")).fit()
         there = Trainer(config, backend=backend).fit()
         assert weights_of(here.artifact) == weights_of(there.artifact)
@@ -90,7 +90,7 @@ def test_a_run_with_missing_files_skips_and_counts_them(
     words = ["train", str(table), *FLAGS, "--output", str(tmp_path / "out"), "--json"]
     assert main(words) == 3
     assert "1 row whose file doesn't exist (line 34), such as 'pictures/train/gone.png'" in capsys.readouterr().err
-    config = TrainingConfig(data=table, epochs=1, on_bad_image="skip", output=tmp_path / "out", **RESNET)
+    config = TrainingConfig(data=table, epochs=1, on_bad_image="skip", output=tmp_path / "out", **QUICK)
     (skipped,) = Trainer(config).fit().skipped
     assert skipped.startswith(f"{tmp_path}/pictures/train/gone.png can't be read")
 
@@ -114,7 +114,7 @@ def test_a_search_and_a_profile_read_the_table(
     assert [trial["status"] for trial in json.loads(capsys.readouterr().out)["trials"]] == ["Completed"] * 2
     assert main(["profile", "images.csv", *FLAGS, "--output", "profiled", "--json"]) == 0
     capsys.readouterr()
-    config = TrainingConfig(data="images.csv", epochs=1, **RESNET)
+    config = TrainingConfig(data="images.csv", epochs=1, **QUICK)
     assert timed_fit(config)(config) > 0
     curve = Trainer(config).find_learning_rate(steps=10)
     assert curve.suggestion > 0

@@ -27,6 +27,7 @@ from breedclf.models.backbones.backbone import find_backbone
 from breedclf.serving.http.app import Service
 from breedclf.serving.listening import listen, url_of
 from breedclf.serving.server import Server
+from tests.families.conftest import telling
 from tests.waiting import until
 
 CLASSES = ("Affenpinscher", "Beagle", "Wélsh <Corgi>", "Dhole", "Ékszer", "Fox", "Golden")
@@ -40,16 +41,21 @@ def write_tiny_model(
     min_confidence: float | None = None,
     crop_px: int = 32,
     bank: LimitedBank | None = None,
+    light: bool = False,
 ) -> Path:
-    """A resnet18 with random weights for small inputs."""
+    """A resnet18 with random weights for small inputs; or a light network of 1.5 MB, for tests that upload it."""
+    architecture = "shufflenet_v2_x0_5" if light else "resnet18"
     card: dict[str, Any] = {
-        "architecture": "resnet18",
+        "architecture": architecture,
         "labels": tuple(f"{number:03}.{name}" for number, name in enumerate(CLASSES, 1)),
         "class_names": CLASSES,
         "preprocessing": Preprocessing(resize_px=crop_px + 4, crop_px=crop_px),
         "min_confidence": min_confidence,
     }
-    network = find_backbone("resnet18").new_network(seed=seed, classes=len(CLASSES))
+    network = find_backbone(architecture).new_network(seed=seed, classes=len(CLASSES))
+    if light:  # its answers to all images would be alike
+        views = torch.stack([card["preprocessing"].view(draw(number), 0) for number in range(8)])
+        telling(network, card["preprocessing"].normalize(views))
     write_artifact(folder, card, network.state_dict(), bank=bank)
     return folder
 

@@ -43,7 +43,7 @@ def output_fn(prediction, accept):
 def packed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A tiny model, and its archive with code."""
     root = tmp_path_factory.mktemp("packed")
-    model = write_tiny_model(root / "model")
+    model = write_tiny_model(root / "model", light=True)
     return model, pack_model(model, root / "model.tar.gz")
 
 

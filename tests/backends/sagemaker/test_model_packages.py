@@ -35,7 +35,7 @@ def backend(quick: Emulator, quick_bucket: str, tmp_path: Path) -> SageMakerBack
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     root = tmp_path_factory.mktemp("models")
-    return [write_tiny_model(root / str(seed), seed=seed) for seed in (1, 2)]
+    return [write_tiny_model(root / str(seed), seed=seed, light=True) for seed in (1, 2)]
 
 
 @pytest.fixture

@@ -51,6 +51,17 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServers]:
     started.close()
 
 
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_model(tmp_path_factory.mktemp("light") / "model", light=True)
+
+
+@pytest.fixture(scope="module")
+def other_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same network with other weights."""
+    return write_tiny_model(tmp_path_factory.mktemp("other") / "model", seed=1, light=True)
+
+
 @pytest.fixture
 def aws(s3_url: str, servers: ModelServers) -> FakeServing:
     return FakeServing(s3_url, servers)
@@ -225,7 +236,7 @@ def test_an_update_with_wrong_answers_is_rolled_back(
     endpoint = deployed(model, backend, clock)
     number = backend.update_endpoint("dogs", other_model)
     name = next(name for name in aws.models if "-g2-" in name)
-    aws.served_instead[model_uri(aws, name)] = write_tiny_model(tmp_path / "third", seed=3)
+    aws.served_instead[model_uri(aws, name)] = write_tiny_model(tmp_path / "third", seed=3, light=True)
     seen = []
     while (known := endpoint.describe()).status is not EndpointStatus.IN_SERVICE:
         seen.append(known.status)
@@ -245,7 +256,7 @@ def test_an_interrupted_rollback_is_resumed(
     endpoint = deployed(model, backend, clock)
     backend.update_endpoint("dogs", other_model)
     name = next(name for name in aws.models if "-g2-" in name)
-    aws.served_instead[model_uri(aws, name)] = write_tiny_model(tmp_path / "third", seed=3)
+    aws.served_instead[model_uri(aws, name)] = write_tiny_model(tmp_path / "third", seed=3, light=True)
     aws.refuse_next["UpdateEndpoint"] = [RefusedError("not now", "AccessDeniedException", 400)]
     with pytest.raises(EndpointError, match="rolling back endpoint dogs"):
         endpoint.wait()
