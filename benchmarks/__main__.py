@@ -39,6 +39,7 @@ NAMES = (
     "tables",
     "trust",
     "label_review",
+    "report_pages",
     "console",
 )
 REPEATED = (*SPEED, "scale", "trust")
