@@ -47,6 +47,7 @@ ALL = (
     "tables",
     "trust",
     "label_review",
+    "report_pages",
     "console",
     "time_shares",
     "gpu",

@@ -123,6 +123,7 @@ def test_a_page_of_many_images_shows_everything_and_stays_small() -> None:
     assert len(html) < 1_000_000
     for words in (
         "Reliability diagram",
+        "one image more or less moves the accuracy by 0.01 percentage points",
         "Kept against let through",
         "2 of the unlike images are among the test images",
         "are left out: 1; the first: bad.jpg",

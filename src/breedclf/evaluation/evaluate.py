@@ -138,12 +138,12 @@ def evaluate(
     page = evaluation_page(
         result,
         provenance,
-        thumbnails=[thumbnails.of(wrong.path) for wrong in result.worst],
-        refused=[thumbnails.of(each.path) for each in result.refused.farthest] if result.refused else (),
+        thumbnails=thumbnails.of([wrong.path for wrong in result.worst]),
+        refused=thumbnails.of([each.path for each in result.refused.farthest]) if result.refused else (),
         maps=report_maps(artifact, images.images, origin.root, result, device=device, precision=precision)
         if explain
         else None,
-        let_through=[Thumbnails(others.images, others.root).of(each.path) for each in result.unlike.nearest]
+        let_through=Thumbnails(others.images, others.root).of([each.path for each in result.unlike.nearest])
         if others and result.unlike
         else (),
         made_by=f"breedclf {__version__}",

@@ -278,7 +278,7 @@ def _hits(one: ClassResult) -> int:
 
 
 def _points(share: float) -> str:
-    value = f"{share * 100:.1f}".removesuffix(".0")
+    value = f"{share * 100:.1f}".removesuffix(".0") if share >= 0.001 else f"{share * 100:.2g}"
     return f"{value} percentage point" + ("" if value == "1" else "s")
 
 

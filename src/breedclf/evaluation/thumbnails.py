@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
 from breedclf.data.split import SplitImages
-from breedclf.data.thumbnails import thumbnail
+from breedclf.data.thumbnails import thumbnails
 from breedclf.evaluation.images import shown_name
 
 _THUMBNAIL_PX = 240
@@ -23,9 +24,15 @@ class Thumbnails:
     def _at(self) -> dict[Path, int]:
         return {shown_name(self._images.name(index), self._root): index for index in range(len(self._images))}
 
-    def of(self, name: str) -> bytes:
-        """A small JPEG of an image."""
-        return thumbnail(self._images, self.position(name), _THUMBNAIL_PX)
+    def of(self, names: Sequence[str]) -> list[bytes]:
+        """A small JPEG of each image.
+
+        Raises:
+            ImageError: an image can't be read.
+        """
+        positions = [self.position(name) for name in names]
+        jpegs = thumbnails(self._images, positions, _THUMBNAIL_PX)
+        return [jpegs[position] for position in positions]
 
     def position(self, name: str) -> int:
         """The position of an image among all."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from markupsafe import Markup
 
 from breedclf._version import __version__
-from breedclf.data.thumbnails import thumbnail
-from breedclf.errors import ImageError
+from breedclf.data.thumbnails import thumbnails
 from breedclf.label_review.result import NearDuplicates, Review, Suspect
 from breedclf.label_review.text import effect_text, precision_text
 from breedclf.reporting import Section, render_page
@@ -22,14 +22,31 @@ _THUMBNAIL_PX = 144
 
 def review_page(review: Review, *, made_at: datetime | None = None) -> str:
     """Render the report; `made_at` is the time in the footer. Only the first images of each list are shown."""
+    # An image that was readable when its features were computed may be gone now.
+    jpegs = thumbnails(review.images.split.images, _shown_rows(review), _THUMBNAIL_PX, skip_unreadable=True)
     return render_page(
         "Review of labels",
-        [_suspects(review), _duplicates(review), _outliers(review), _reading(review), *_skipped(review)],
+        [
+            _suspects(review, jpegs),
+            _duplicates(review, jpegs),
+            _outliers(review, jpegs),
+            _reading(review),
+            *_skipped(review),
+        ],
         subtitle=f"{whole(review.count)} images of {whole(len(review.images.labels))} classes",
         summary=[_verdict(review), tiles(_headline(review))],
         made_by=f"breedclf {__version__}",
         made_at=made_at,
     )
+
+
+def _shown_rows(review: Review) -> Iterator[int]:
+    for suspect in review.suspects[:_SUSPECTS]:
+        yield suspect.row
+        yield from (neighbor.row for neighbor in suspect.neighbours)
+    for group in review.near_duplicates[:_DUPLICATES]:
+        yield from group.rows[:_MOST_OF_A_GROUP]
+    yield from (outlier.row for outlier in review.outliers[:_OUTLIERS])
 
 
 def _verdict(review: Review) -> Markup:
@@ -60,10 +77,10 @@ def _headline(review: Review) -> list[Tile]:
     ]
 
 
-def _suspects(review: Review) -> Section:
+def _suspects(review: Review, jpegs: Mapping[int, bytes]) -> Section:
     if review.refused:
         return Section("Suspects", [f"None are listed: {review.refused}."])
-    blocks: list[Markup | str] = [block for each in review.suspects[:_SUSPECTS] for block in _suspect(review, each)]
+    blocks: list[Markup | str] = [block for each in review.suspects[:_SUSPECTS] for block in _suspect(jpegs, each)]
     rows = [
         (at, each.path, each.given, each.proposed, each.probability_wrong)
         for at, each in enumerate(review.suspects[:_ROWS], 1)
@@ -79,30 +96,28 @@ def _suspects(review: Review) -> Section:
     return Section("Suspects", blocks, lead=lead if rows else "")
 
 
-def _suspect(review: Review, each: Suspect) -> list[Markup]:
+def _suspect(jpegs: Mapping[int, bytes], each: Suspect) -> list[Markup]:
     heading = Markup("<p><strong>{} → {}</strong>, wrong with a probability of {:.0%}<br><code>{}</code></p>").format(
         each.given, each.proposed, each.probability_wrong, each.path
     )
-    shown = [_image(review, each.row, f"{each.path}, labeled {each.given}", ["this image", f"label: {each.given}"])]
+    shown = [_image(jpegs, each.row, f"{each.path}, labeled {each.given}", ["this image", f"label: {each.given}"])]
     for neighbor in each.neighbours:
         lines = [neighbor.class_name, f"similarity {neighbor.similarity:.2f}"]
-        shown.append(_image(review, neighbor.row, f"{neighbor.path}, labeled {neighbor.class_name}", lines))
+        shown.append(_image(jpegs, neighbor.row, f"{neighbor.path}, labeled {neighbor.class_name}", lines))
     return [heading, gallery(image for image in shown if image is not None)]
 
 
-def _image(review: Review, row: int, alt: str, lines: list[str]) -> GalleryImage | None:
-    try:
-        return GalleryImage(thumbnail(review.images.split.images, row, _THUMBNAIL_PX), alt, lines)
-    except ImageError:  # it was readable when its features were computed
-        return None
+def _image(jpegs: Mapping[int, bytes], row: int, alt: str, lines: list[str]) -> GalleryImage | None:
+    jpeg = jpegs.get(row)
+    return None if jpeg is None else GalleryImage(jpeg, alt, lines)
 
 
-def _duplicates(review: Review) -> Section:
+def _duplicates(review: Review, jpegs: Mapping[int, bytes]) -> Section:
     blocks: list[Markup | str] = []
     if effect := effect_text(review):
         blocks.append(callout("issue", "Test images have near duplicates among the training images.", effect))
     for each in review.near_duplicates[:_DUPLICATES]:
-        blocks += _group(review, each)
+        blocks += _group(jpegs, each)
     if not review.near_duplicates:
         blocks.append("None.")
     elif (more := len(review.near_duplicates) - _DUPLICATES) > 0:
@@ -111,7 +126,7 @@ def _duplicates(review: Review) -> Section:
     return Section("Near duplicates", blocks, lead=lead)
 
 
-def _group(review: Review, each: NearDuplicates) -> list[Markup]:
+def _group(jpegs: Mapping[int, bytes], each: NearDuplicates) -> list[Markup]:
     across = ", across splits" if each.across_splits else ""
     labels = ", different labels" if len(set(each.labels)) > 1 else ""
     heading = Markup("<p><strong>{} images{}{}</strong>, similarity {:.3f}</p>").format(
@@ -119,14 +134,14 @@ def _group(review: Review, each: NearDuplicates) -> list[Markup]:
     )
     members = zip(each.rows, each.paths, each.splits, each.labels, strict=True)
     images = [
-        _image(review, row, path, [label, split, path]) for row, path, split, label in list(members)[:_MOST_OF_A_GROUP]
+        _image(jpegs, row, path, [label, split, path]) for row, path, split, label in list(members)[:_MOST_OF_A_GROUP]
     ]
     return [heading, gallery(image for image in images if image is not None)]
 
 
-def _outliers(review: Review) -> Section:
+def _outliers(review: Review, jpegs: Mapping[int, bytes]) -> Section:
     images = [
-        _image(review, each.row, each.path, [each.given, f"distance {each.distance:.2f}", each.path])
+        _image(jpegs, each.row, each.path, [each.given, f"distance {each.distance:.2f}", each.path])
         for each in review.outliers[:_OUTLIERS]
     ]
     blocks: list[Markup | str] = [gallery(image for image in images if image is not None)] if images else ["None."]

@@ -101,7 +101,7 @@ def _shown(sources: ComparedImages | None, flipped: Sequence[FlippedImage], *, e
     thumbnails = Thumbnails(sources.images, sources.root)
     return ShownImages(
         flipped,
-        [thumbnails.of(each.image) for each in flipped],
+        thumbnails.of([each.image for each in flipped]),
         (
             _maps(sources, 0, [thumbnails.position(each.image) for each in flipped], [each.first for each in flipped]),
             _maps(sources, 1, [thumbnails.position(each.image) for each in flipped], [each.second for each in flipped]),
