@@ -48,7 +48,8 @@ def conv_and_norm(inputs: torch.Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -
     scale = scale if norm.weight is None else scale * norm.weight
     mean = norm.running_mean if conv.bias is None else norm.running_mean - conv.bias
     shift = -mean * scale if norm.bias is None else norm.bias - mean * scale
-    return conv._conv_forward(inputs, conv.weight * scale.reshape(-1, 1, 1, 1), shift)
+    outputs: torch.Tensor = conv._conv_forward(inputs, conv.weight * scale.reshape(-1, 1, 1, 1), shift)
+    return outputs
 
 
 def _has_hooks(module: nn.Module) -> bool:
