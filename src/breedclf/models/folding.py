@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -24,6 +25,16 @@ def folded(network: nn.Module) -> nn.Module:
 
 def fold(network: nn.Module, graph: fx.Graph) -> None:
     """Fold each batch norm of the graph whose input is a convolution that nothing else uses."""
+    for before, node in conv_norm_pairs(network, graph):
+        conv, norm = called(network, before), called(network, node)
+        assert isinstance(conv, nn.Conv2d)
+        assert isinstance(norm, nn.BatchNorm2d)
+        network.set_submodule(str(before.target), fuse_conv_bn_eval(conv, norm))
+        network.set_submodule(str(node.target), rest_of(norm))
+
+
+def conv_norm_pairs(network: nn.Module, graph: fx.Graph) -> Iterator[tuple[fx.Node, fx.Node]]:
+    """The convolutions whose only use is a batch norm with statistics, each with that batch norm."""
     calls = Counter(node.target for node in graph.nodes if node.op == "call_module")
     for node in graph.nodes:
         norm = called(network, node)
@@ -37,8 +48,7 @@ def fold(network: nn.Module, graph: fx.Graph) -> None:
             and len(before.users) == 1
             and calls[before.target] == calls[node.target] == 1
         ):
-            network.set_submodule(str(before.target), fuse_conv_bn_eval(conv, norm))
-            network.set_submodule(str(node.target), _rest_of(norm))
+            yield before, node
 
 
 def called(network: nn.Module, node: fx.Node) -> nn.Module | None:
@@ -55,7 +65,7 @@ def _uses_its_weight_as_it_is(conv: nn.Conv2d) -> bool:
     return type(conv).forward is nn.Conv2d.forward or is_same_padded(conv)
 
 
-def _rest_of(norm: nn.BatchNorm2d) -> nn.Module:
+def rest_of(norm: nn.BatchNorm2d) -> nn.Module:
     """What a batch norm does besides normalizing: timm's have an activation."""
     activation = getattr(norm, "act", None)
     return activation if isinstance(activation, nn.Module) else nn.Identity()

@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from breedclf.models.backbones.backbone import Backbone, StateDict
 from breedclf.models.backbones.stages import NECK, Segment
+from breedclf.models.folded_training import FoldedInterpreter
 from breedclf.models.head import ScaledLinear
 from breedclf.models.network import for_inference, in_layout
 from breedclf.runtime.device import Compute
@@ -103,7 +104,9 @@ class Tail(nn.Module):
             if segment.graph is None:
                 whole: torch.Tensor = self.body(inputs)
                 return whole
-            outputs: torch.Tensor = fx.Interpreter(self.body, graph=segment.graph).run(inputs)
+            folds = self.fixed_statistics and inputs.device.type == "cpu"
+            interpreter = FoldedInterpreter if folds else fx.Interpreter
+            outputs: torch.Tensor = interpreter(self.body, graph=segment.graph).run(inputs)
             return outputs
 
         if self.checkpointing and torch.is_grad_enabled() and segment.name != NECK:
