@@ -13,7 +13,7 @@ from breedclf.data.decoding import as_image, decode_image
 from breedclf.data.images import pillow_image
 from breedclf.data.split import SplitImages
 from breedclf.errors import ImageError
-from breedclf.runtime.device import available_cores
+from breedclf.runtime.machine import available_cores
 
 _QUALITY = 75
 
