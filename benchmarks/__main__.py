@@ -2,8 +2,8 @@
 
 `speed` selects the benchmarks of training speed, which take two to three hours on two cores, or a third of that with
 `--repeats 1`; `all` takes longer. `all --quick` runs everything on a few images, to see that it works, with a goal of
-20 minutes: its goals say little, and nothing is saved. Benchmarks that need photos, a GPU, or the environment of
-other libraries (`make bench-peers`), are skipped with a message if these are missing. A benchmark that fails, or reaches the
+20 minutes: its goals say little, and nothing is saved. Benchmarks that need photos, a GPU, or the environment of other
+libraries (`make bench-peers`), are skipped with a message if these are missing. A benchmark that fails, or reaches the
 limit of `--timeout`, counts as a missed goal, and the others continue; Ctrl-C prints what is finished. The exit code is
 1 if a goal was missed. A single benchmark takes options of its own as well, as in `python -m benchmarks scale --only
 simulation` or `python -m benchmarks gpu --output gpu.json`.

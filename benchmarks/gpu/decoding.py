@@ -11,7 +11,7 @@ from benchmarks.gpu.timing import mean_seconds
 from breedclf.data.decoding import PlainJpeg, decode_image, plain_jpeg
 from breedclf.data.device_decoding import DevicePreprocessing, decode_jpegs
 from breedclf.data.preprocessing import Preprocessing
-from breedclf.runtime.device import available_cores
+from breedclf.runtime.machine import available_cores
 from breedclf.runtime.threads import single_core_threads
 
 BATCHES = (32, 128)
