@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 CLASSES = 5
@@ -16,13 +17,14 @@ def link_few_images(data: Path, folder: Path) -> Path:
         if (entry / "train").is_dir():
             for split, count in IMAGES.items():
                 for label in sorted(path for path in (entry / split).iterdir() if path.is_dir())[:CLASSES]:
-                    _link(sorted(label.iterdir())[:count], folder / entry.name / split / label.name)
+                    link(sorted(label.iterdir())[:count], folder / entry.name / split / label.name)
         else:
             (folder / entry.name).symlink_to(entry.resolve(), target_is_directory=True)
     return folder
 
 
-def _link(files: list[Path], folder: Path) -> None:
-    folder.mkdir(parents=True)
+def link(files: Iterable[Path], folder: Path) -> None:
+    """Link to files from a folder, which is created."""
+    folder.mkdir(parents=True, exist_ok=True)
     for file in files:
         (folder / file.name).symlink_to(file.resolve())

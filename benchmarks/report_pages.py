@@ -39,7 +39,6 @@ LABELS = tuple(f"{number:03d}.Breed_number_{number}" for number in range(CLASSES
 
 def main() -> int:
     parser = parser_for(__doc__)
-    parser.add_argument("--quick", action="store_true", help="ordinary photos, one repeat, and no browser")
     parser.add_argument("--repeats", type=int, default=3, help="repeats (default: 3)")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the pages in this folder")
     given = parser.parse_args()

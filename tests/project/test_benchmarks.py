@@ -19,13 +19,14 @@ from benchmarks.running import run
 from benchmarks.scale import simulation
 
 ROOT = Path(__file__).resolve().parents[2]
+NOT_MEASURING = {"benchmarks", "sampling"}  # they run others
 
 
 def started_by_name() -> set[str]:
     """The modules and packages of benchmarks that can be run."""
     files = [*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "benchmarks").glob("*/__main__.py")]
     runnable = [path for path in files if 'if __name__ == "__main__"' in path.read_text(encoding="utf-8")]
-    return {path.parent.name if path.name == "__main__.py" else path.stem for path in runnable} - {"benchmarks"}
+    return {path.parent.name if path.name == "__main__.py" else path.stem for path in runnable} - NOT_MEASURING
 
 
 def test_every_benchmark_is_registered() -> None:
