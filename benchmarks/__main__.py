@@ -37,6 +37,7 @@ ALL = (
     "backbone_choice",
     "data_check",
     "memory",
+    "memory_commands",
     "scale",
     "jobs",
     "serve",

@@ -26,11 +26,17 @@ BACKBONES = {
 """Networks by name, with files of their weights."""
 
 
+def peers_environment() -> Path | None:
+    """The interpreter of the environment with other libraries, if there is one."""
+    python = Path(os.environ.get("BREEDCLF_PEERS_PYTHON", Path(__file__).parents[1] / ".venv-peers/bin/python"))
+    return python if python.is_file() else None
+
+
 def peers_python() -> Path:
     """The interpreter of the environment with other libraries; exits if there is none, which skips the benchmark."""
-    python = Path(os.environ.get("BREEDCLF_PEERS_PYTHON", Path(__file__).parents[1] / ".venv-peers/bin/python"))
-    if not python.is_file():
-        sys.stderr.write(f"skipped: no {python}; run make bench-peers to create it\n")
+    python = peers_environment()
+    if python is None:
+        sys.stderr.write("skipped: there is no environment of other libraries; run make bench-peers to create it\n")
         raise SystemExit(0)
     return python
 

@@ -121,16 +121,22 @@ def one_training(python: Path, library: str, settings: dict[str, Any]) -> dict[s
             process = subprocess.Popen(
                 [str(python), "-m", f"benchmarks.peers.train_{library}", *flags], stdout=subprocess.PIPE, stderr=stderr
             )
-        memory = 0
-        while process.poll() is None:
-            memory = max(memory, _proportional_bytes(process.pid))
-            time.sleep(POLL_SECONDS)
+        memory = peak_bytes(process)
         assert process.stdout is not None
         answer = process.stdout.read()
         if process.returncode:
             sys.exit(f"{library} ended with {process.returncode}:\n{errors.read_text()[-3000:]}")
     found = json.loads(answer.splitlines()[-1])
     return {**found, "process_seconds": found.pop("ended") - started, "memory_bytes": memory}
+
+
+def peak_bytes(process: subprocess.Popen[bytes]) -> int:
+    """Wait for a process; return the peak memory of it and its children, looked up four times a second."""
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, _proportional_bytes(process.pid))
+        time.sleep(POLL_SECONDS)
+    return peak
 
 
 def reported(name: str, goals: Sequence[dict[str, Any]], runs: Runs, given: argparse.Namespace) -> int:
