@@ -81,7 +81,6 @@ def main() -> int:
     flags = own + ["--save"] * arguments.save + ["--quick"] * arguments.quick
     repeated = [] if arguments.repeats is None else [f"--repeats={arguments.repeats}"]
     limit = arguments.timeout or (QUICK_LIMIT_SECONDS if arguments.quick else LIMIT_SECONDS)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     documents: list[dict[str, Any]] = []
     interrupted, started = False, time.perf_counter()
     try:
@@ -149,4 +148,5 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

@@ -65,17 +65,17 @@ def test_caches_are_closed(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="jobs are forked on Linux alone")
-def test_the_fork_server_is_not_used_in_a_folder_that_others_reach(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    mine = tmp_path / f"breedclf-{os.getuid()}"
-    assert mode(Address.of("python", {}).socket.parent) == 0o700
-    mine.chmod(0o755)
-    with pytest.raises(ForkserverError, match="isn't private"):
-        Address.of("python", {})
-    mine.rename(tmp_path / "elsewhere")
-    mine.symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "elsewhere").chmod(0o700)
-    with pytest.raises(ForkserverError, match="isn't private"):
-        Address.of("python", {})
+def test_the_fork_server_is_not_used_in_a_folder_that_others_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory() as short:  # a socket's name has 107 bytes at most
+        folder = Path(short)
+        monkeypatch.setattr(tempfile, "tempdir", str(folder))
+        mine = folder / f"breedclf-{os.getuid()}"
+        assert mode(Address.of("python", {}).socket.parent) == 0o700
+        mine.chmod(0o755)
+        with pytest.raises(ForkserverError, match="isn't private"):
+            Address.of("python", {})
+        mine.rename(folder / "elsewhere")
+        mine.symlink_to(folder / "elsewhere")
+        (folder / "elsewhere").chmod(0o700)
+        with pytest.raises(ForkserverError, match="isn't private"):
+            Address.of("python", {})
