@@ -25,7 +25,7 @@ import torch
 
 from breedclf import Classifier, EpochRecord, Trainer, TrainingConfig, TrainingHook
 from breedclf.errors import BreedclfError
-from tests.integration.conftest import QUICK, write_patterns
+from tests.integration.conftest import RESNET, write_patterns
 
 MB = 1 << 20
 
@@ -40,7 +40,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def config_of(images: Path, folder: Path, number: int) -> TrainingConfig:
     """One of many settings: seeds, with and without cached features, shared and own caches, deterministic or not."""
     settings: dict[str, Any] = {
-        **QUICK,
+        **RESNET,
         "data": images,
         "device": "cpu",
         "batch_size": 3,
@@ -53,7 +53,7 @@ def config_of(images: Path, folder: Path, number: int) -> TrainingConfig:
         "output": folder / f"output-{number}",
     }
     if number % 7 == 3:
-        settings |= {"freeze": "stage3", "backbone_learning_rate": 1e-4, "precision": "fp32"}
+        settings |= {"freeze": "layer4", "backbone_learning_rate": 1e-4, "precision": "fp32"}
     return TrainingConfig(**settings)
 
 
