@@ -141,7 +141,8 @@ def test_a_dry_run_measures_all_that_a_cpu_can(tmp_path: Path) -> None:
         command, cwd=ROOT, env=os.environ | {"TMPDIR": str(tmp_path)}, capture_output=True, text=True, timeout=550
     )
     (document,) = json.loads(done.stdout)
-    assert json.loads((tmp_path / "gpu.json").read_text(encoding="utf-8")) == document
+    written = json.loads((tmp_path / "gpu.json").read_text(encoding="utf-8"))
+    assert written.items() <= document.items()  # the runner adds the seconds
     assert gpu.failed(document["details"]) == [], done.stderr
     assert list(document["details"]) == list(LIMITS)
     assert document["details"]["collectives"]["found"]["backend"] == "gloo"
