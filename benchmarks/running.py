@@ -31,7 +31,7 @@ def run(
     command = [sys.executable, "-m", f"benchmarks.{name}", "--json", *flags]
     started, cpu_before = time.perf_counter(), _cpu_seconds()
     with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
-        code = _run(command, output, limit_seconds, {**os.environ, **(environment or {})})
+        code = exit_code(command, limit_seconds, {**os.environ, **(environment or {})}, output=output)
         output.seek(0)
         text = output.read()
     took = {"seconds": time.perf_counter() - started, "cpu_seconds": _cpu_seconds() - cpu_before}
@@ -45,9 +45,11 @@ def run(
     return {"benchmark": name, "goals": [failed], "failed": why, **took}
 
 
-def _run(command: Sequence[str], output: Any, limit_seconds: float, environment: Mapping[str, str]) -> int | None:
+def exit_code(
+    command: Sequence[str], limit_seconds: float, environment: Mapping[str, str], *, output: Any, errors: Any = None
+) -> int | None:
     """The exit code; None if the limit was reached. No process is left, however this ends."""
-    process = subprocess.Popen(command, cwd=ROOT, stdout=output, env=environment, start_new_session=True)
+    process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=errors, env=environment, start_new_session=True)
     try:
         return process.wait(limit_seconds)
     except subprocess.TimeoutExpired:

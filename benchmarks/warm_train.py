@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from benchmarks.few_images import link
 from benchmarks.measuring import at_most, interleaved, parser_for, ratios, report
 from benchmarks.memory import draw
 
@@ -30,7 +31,7 @@ def main() -> int:
     parser.add_argument("--architectures", nargs="+", default=_networks(), help="networks to train")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        data = _classes(Path(folder) / "images", given.images)
+        data = _classes(Path(folder), given.images)
         environment = os.environ | {"BREEDCLF_CACHE_DIR": str(Path(folder) / "cache")}
         runs = {name: _training(data, name, Path(folder) / "out") for name in given.architectures}
         for command in runs.values():
@@ -53,16 +54,12 @@ def _networks() -> list[str]:
 
 
 def _classes(folder: Path, images: int) -> Path:
-    """The images as one folder per class."""
-    folder.mkdir()
-    for number, path in enumerate(sorted(draw(folder, images).glob("*.jpg"))):
-        path.rename(_made(folder / f"class{number % CLASSES}") / path.name)
-    return folder
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(exist_ok=True)
-    return folder
+    """The images as one folder per class, of links."""
+    drawn = folder / "drawn"
+    drawn.mkdir()
+    for number, path in enumerate(sorted(draw(drawn, images).glob("*.jpg"))):
+        link([path], folder / "images" / f"class{number % CLASSES}")
+    return folder / "images"
 
 
 def _training(data: Path, architecture: str, output: Path) -> list[str]:

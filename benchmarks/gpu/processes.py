@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
 import sys
 import time
 from contextlib import suppress
@@ -13,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu.notes import Setup, shortened
+from benchmarks.running import exit_code
 
-ROOT = Path(__file__).parents[2]
 _DRY = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
 """Environment of a dry run: no GPU is used, and threads don't wait for each other on busy cores."""
 
@@ -27,24 +25,14 @@ def run_part(name: str, setup: Setup, *, seconds: float, command: list[str] | No
     results, log = setup.folder / f"{name}.json", setup.folder / f"{name}.log"
     words = command or [sys.executable, "-m", "benchmarks.gpu.child", name, setup.to_json(), str(results)]
     started = time.perf_counter()
+    environment = os.environ | ({} if setup.on_gpu else _DRY) | {"BREEDCLF_CACHE_DIR": str(setup.folder / "cache")}
     with log.open("wb") as errors:
-        process = subprocess.Popen(
-            words,
-            cwd=ROOT,
-            env=os.environ | ({} if setup.on_gpu else _DRY) | {"BREEDCLF_CACHE_DIR": str(setup.folder / "cache")},
-            stdout=errors,
-            stderr=errors,
-            start_new_session=True,
-        )
-        try:
-            process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return _result("over its time", f"stopped after {seconds:.0f} s", started, results)
-        finally:
-            _end(process)
-    if process.returncode:
+        code = exit_code(words, seconds, environment, output=errors, errors=errors)
+    if code is None:
+        return _result("over its time", f"stopped after {seconds:.0f} s", started, results)
+    if code:
         said = log.read_text(encoding="utf-8", errors="replace").strip()
-        return _result("failed", shortened(f"exit code {process.returncode}: {said}"), started, results)
+        return _result("failed", shortened(f"exit code {code}: {said}"), started, results)
     return _result("ok", None, started, results)
 
 
@@ -54,10 +42,3 @@ def _result(status: str, reason: str | None, started: float, results: Path) -> d
         found = json.loads(results.read_text(encoding="utf-8"))
     about = {"status": status, "seconds": round(time.perf_counter() - started, 2), "found": found}
     return about if reason is None else about | {"reason": reason}
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the process and all that it has started."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
