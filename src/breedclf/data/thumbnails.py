@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from breedclf.data.images import pillow_image
 from breedclf.data.split import SplitImages
 from breedclf.errors import ImageError
 from breedclf.runtime.machine import available_cores
+from breedclf.runtime.threads import single_core_threads
 
 _QUALITY = 75
 
@@ -49,7 +49,7 @@ def thumbnails(
             raise
 
     distinct = list(dict.fromkeys(indices))
-    with ThreadPoolExecutor(available_cores(), "thumbnail") as pool:
+    with single_core_threads(available_cores()) as pool:
         found = zip(distinct, pool.map(made, distinct), strict=True)
         return {index: jpeg for index, jpeg in found if jpeg is not None}
 
